@@ -1,2 +1,3 @@
-//! x
-fn main(){}
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command line.
+fn main() {}

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Everything that was found out, as one value: what `results.json` holds and
+//! what every report is made from.
+
+use protocol::{Arm, CaseInfo, Expect, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::{splat::Splat, verdict::Verdict};
+
+/// Changed whenever a reader of one version would misread the other.
+pub const VERSION: u32 = 1;
+
+/// One invocation of the harness.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Results {
+    /// [`VERSION`].
+    pub version: u32,
+    /// Version of the harness.
+    pub harness: String,
+    /// When it began, seconds since the epoch, UTC.
+    pub started: u64,
+    /// How long it took, seconds.
+    pub seconds: f64,
+    /// The command line, program name included.
+    pub command: Vec<String>,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The cases that were asked for, in the order in which they run.
+    pub cases: Vec<CaseInfo>,
+    /// One for each arm, base and flavor.
+    pub runs: Vec<Run>,
+    /// Where the time went, in the order in which the steps began.
+    pub steps: Vec<Step>,
+}
+
+/// Where it ran.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Machine {
+    /// CPU model, as /proc/cpuinfo names it.
+    pub cpu: String,
+    /// CPUs that the harness may use.
+    pub cpus: usize,
+    /// Memory, MiB.
+    pub memory_mib: u64,
+    /// PRETTY_NAME of /etc/os-release.
+    pub os: String,
+    /// `kvm` or `tcg`.
+    pub accel: String,
+    /// Why it is not KVM; empty when it is, or when TCG was asked for.
+    pub accel_why: String,
+    /// First line of `qemu-system-x86_64 --version`.
+    pub qemu: String,
+    /// Version of virtme-ng.
+    pub virtme_ng: String,
+    /// First line of `gcc --version`.
+    pub compiler: String,
+}
+
+/// One boot of one kernel with a list of cases.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Run {
+    /// The base, `6.12`.
+    pub base: String,
+    /// The arm.
+    pub arm: Arm,
+    /// The flavor, `default`.
+    pub flavor: String,
+    /// `uname -r` of the guest; empty when it never said hello.
+    pub kernel: String,
+    /// Full version of the source, `6.12.117`.
+    pub source: String,
+    /// The commit in the prepared tree that was built.
+    pub commit: String,
+    /// The worst verdict of its cases, or what ended the run.
+    pub verdict: Verdict,
+    /// Why, when the verdict is not good and no case says so.
+    pub why: String,
+    /// One for each case asked for, in that order.
+    pub cases: Vec<CaseResult>,
+    /// What the kernel logged, each different report once.
+    pub splats: Vec<Splat>,
+    /// Figures that the guest reported.
+    pub metrics: Vec<Metric>,
+    /// Registers, task dump, last console lines: kept when the run hung.
+    pub post_mortem: Vec<String>,
+    /// The console log, relative to the results folder.
+    pub console: String,
+    /// From the start of QEMU to its end, seconds.
+    pub seconds: f64,
+    /// From the start of QEMU to `hello`, seconds.
+    pub boot_seconds: Option<f64>,
+}
+
+/// One case of one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CaseResult {
+    /// The case.
+    pub name: String,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// What it had to come to.
+    pub expected: Expect,
+    /// What the guest said; `None` when it said nothing.
+    pub outcome: Option<Outcome>,
+    /// Why the verdict is what it is; the reason of the declaration for a good
+    /// verdict that is no pass; empty for a plain pass.
+    pub why: String,
+    /// Guest time, microseconds.
+    pub duration_us: Option<u64>,
+    /// Indices into [`Run::splats`].
+    pub splats: Vec<usize>,
+}
+
+/// A figure that the guest reported.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Metric {
+    /// Dotted name.
+    pub name: String,
+    /// The figure.
+    pub value: f64,
+    /// Its unit.
+    pub unit: String,
+}
+
+/// A step of the flow and the time it took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Step {
+    /// `source`, `tree`, `build`, `run`...
+    pub name: String,
+    /// What it worked on: `6.12 patched`.
+    pub what: String,
+    /// Seconds of wall-clock time.
+    pub seconds: f64,
+    /// Whether an earlier result was used again.
+    pub cached: bool,
+}
+
+impl Results {
+    /// Whether everything is as it should be. A run without cases, and no run
+    /// at all, prove nothing and are not good.
+    pub fn is_good(&self) -> bool {
+        !self.runs.is_empty()
+            && self.runs.iter().all(|r| {
+                r.verdict.is_good()
+                    && !r.cases.is_empty()
+                    && r.cases.iter().all(|c| c.verdict.is_good())
+            })
+    }
+
+    /// How many cases of all runs came to `verdict`.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.runs.iter().flat_map(|r| &r.cases).filter(|c| c.verdict == verdict).count()
+    }
+}
