@@ -1,3 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The command line.
-fn main() {}
+//! Parses the command line and dispatches.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use harness::{
+    check,
+    cli::{Cli, Command, Series},
+    exec, fail, interrupt, one, series, verify,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Command::Supervise { argv } = &cli.command {
+        return exec::supervise(argv);
+    }
+    let status = interrupt::install().and_then(|()| match &cli.command {
+        Command::Verify(request) => verify::verify(request),
+        Command::Check(request) => check::check(request),
+        Command::Doctor(request) => one::doctor(request),
+        Command::Build(request) => one::build(request),
+        Command::Run(request) => one::run(request),
+        Command::Series(Series::Check(request)) => series::check(request),
+        Command::Series(Series::Apply {
+            tree,
+            branch,
+            common,
+        }) => series::apply(tree, branch, common),
+        Command::Clean(request) => one::clean(request),
+        Command::Supervise { .. } => unreachable!("handled above"),
+    });
+    match status {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => fail::report(&error),
+    }
+}

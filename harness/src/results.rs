@@ -149,6 +149,10 @@ impl Results {
 
     /// How many cases of all runs came to `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.runs.iter().flat_map(|r| &r.cases).filter(|c| c.verdict == verdict).count()
+        self.runs
+            .iter()
+            .flat_map(|r| &r.cases)
+            .filter(|c| c.verdict == verdict)
+            .count()
     }
 }

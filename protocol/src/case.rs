@@ -53,6 +53,20 @@ pub enum Arm {
     Upstream,
 }
 
+impl Arm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Baseline, Self::Patched, Self::Upstream];
+
+    /// The word used on the command line and in tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Patched => "patched",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
 /// How a case must end on a kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "must", rename_all = "snake_case", deny_unknown_fields)]
@@ -139,7 +153,9 @@ mod tests {
         let fail = |arm, bases: &[&str], reason: &str| Expectation {
             arm,
             bases: bases.iter().map(|b| (*b).to_owned()).collect(),
-            expect: Expect::Fail { reason: reason.into() },
+            expect: Expect::Fail {
+                reason: reason.into(),
+            },
             why: reason.into(),
         };
         let c = case(vec![

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The one folder that holds everything the harness makes. Safe to delete at
+//! any time; locked against a second run; written by rename.
+
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use crate::{interrupt, request};
+
+/// Changed whenever a folder made by one version misleads the other.
+const LAYOUT: &str = "1";
+
+/// The cache folder, locked.
+#[derive(Debug)]
+pub struct Cache {
+    dir: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Cache {
+    /// The folder that is used unless one is named: below $XDG_CACHE_HOME or ~/.cache.
+    pub fn default_dir() -> Result<PathBuf> {
+        let var = |name| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        var("XDG_CACHE_HOME")
+            .or_else(|| var("HOME").map(|h| h.join(".cache")))
+            .map(|d| d.join("redirect-peer"))
+            .ok_or_else(|| {
+                request!("neither XDG_CACHE_HOME nor HOME is set: name a folder with --cache DIR")
+            })
+    }
+
+    /// Opens the folder, making it if need be, and waits while another run has it.
+    pub fn open(dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(|e| {
+            request!(
+                "cannot make the cache folder {}: {e}; name another with --cache DIR",
+                dir.display()
+            )
+        })?;
+        let dir = dir.canonicalize()?;
+        let path = dir.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|e| {
+                request!(
+                    "cannot write to the cache folder {}: {e}; name another with --cache DIR",
+                    dir.display()
+                )
+            })?;
+        let lock = lock(file, &dir)?;
+        let mut file = &*lock;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+            .with_context(|| format!("writing {}", path.display()))?;
+        let cache = Self { dir, _lock: lock };
+        cache.check_layout()?;
+        Ok(cache)
+    }
+
+    fn check_layout(&self) -> Result<()> {
+        let path = self.dir.join("layout");
+        match fs::read_to_string(&path) {
+            Ok(found) if found.trim() == LAYOUT => Ok(()),
+            Ok(found) => bail!(
+                "{} was made by another version of this project (layout {}, this one has {LAYOUT}): run `cargo harness clean`, or name another folder with --cache DIR",
+                self.dir.display(),
+                found.trim(),
+            ),
+            Err(_) => self.write("layout", LAYOUT.as_bytes()),
+        }
+    }
+
+    /// A path below the folder.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(below)
+    }
+
+    /// A folder below the folder, made if need be.
+    pub fn folder(&self, below: impl AsRef<Path>) -> Result<PathBuf> {
+        let path = self.path(below);
+        fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Writes a file whole or not at all.
+    pub fn write(&self, below: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+        write_whole(&self.path(below), bytes)
+    }
+
+    /// Reads a value saved with [`Cache::save`]; `None` when there is none, or
+    /// none that can be read.
+    pub fn load<T: DeserializeOwned>(&self, below: impl AsRef<Path>) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.path(below)).ok()?).ok()
+    }
+
+    /// Saves a value as JSON.
+    pub fn save<T: Serialize>(&self, below: impl AsRef<Path>, value: &T) -> Result<()> {
+        self.write(below, &serde_json::to_vec_pretty(value)?)
+    }
+
+    /// Fails unless `mib` are free where the folder is: a build that runs out of
+    /// space half-way says so in a hundred ways, none of them clear.
+    pub fn need_space(&self, mib: u64, what: &str) -> Result<()> {
+        let stat = nix::sys::statvfs::statvfs(&self.dir)
+            .with_context(|| format!("looking at {}", self.dir.display()))?;
+        let free = stat.blocks_available() * stat.fragment_size() / (1 << 20);
+        if free < mib {
+            bail!(
+                "{what} needs about {mib} MiB in {}, and {free} MiB are free: make room, run `cargo harness clean`, or name a folder on another disk with --cache DIR",
+                self.dir.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
+    let mut said = false;
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
+                if !said {
+                    let mut pid = String::new();
+                    let _ = file.read_to_string(&mut pid);
+                    eprintln!(
+                        "waiting for process {}, which uses the cache folder {} (--cache DIR names another)",
+                        pid.trim(),
+                        dir.display()
+                    );
+                    said = true;
+                }
+                file
+            }
+            Err((_, e)) => bail!("locking {}: {e}", dir.display()),
+        };
+        interrupt::check()?;
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Writes a file whole or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let dir = path.parent().context("a file has a folder")?;
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    let write = || -> std::io::Result<()> {
+        let mut temp = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+        temp.write_all(bytes)?;
+        // Temporary files are private; what they become is as readable as any other.
+        let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
+        temp.as_file().set_permissions(mode)?;
+        temp.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// A key that is a hash of everything a result depends on.
+#[derive(Debug, Default)]
+pub struct Key(Sha256);
+
+impl Key {
+    /// A key for one kind of result.
+    pub fn new(kind: &str) -> Self {
+        Self::default().with(kind.as_bytes())
+    }
+
+    /// Adds an input. Its length goes in first, so that no two lists of inputs
+    /// are the same bytes.
+    pub fn with(mut self, input: impl AsRef<[u8]>) -> Self {
+        let input = input.as_ref();
+        self.0.update((input.len() as u64).to_le_bytes());
+        self.0.update(input);
+        self
+    }
+
+    /// The key, 24 hexadecimal digits.
+    pub fn hex(self) -> String {
+        self.0
+            .finalize()
+            .iter()
+            .take(12)
+            .map(|b| format!("{b:02x}"))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that inputs cannot be shifted from one to the next unnoticed.
+    #[test]
+    fn key_depends_on_boundaries() {
+        let one = Key::new("k").with("ab").with("c").hex();
+        assert_ne!(one, Key::new("k").with("a").with("bc").hex());
+        assert_eq!(one, Key::new("k").with("ab").with("c").hex());
+    }
+
+    /// Verify that a folder of another layout is refused, not used.
+    #[test]
+    fn other_layout_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("layout"), "0").unwrap();
+        let error = Cache::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("another version"), "{error}");
+    }
+
+    /// Verify that a lack of space is said before anything is begun.
+    #[test]
+    fn lack_of_space_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        cache.need_space(0, "nothing").unwrap();
+        let error = cache
+            .need_space(u64::MAX >> 21, "a build")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("MiB are free"), "{error}");
+    }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `check`: the project's own tests, everything. What CI runs.
+
+use std::{io::Write, time::Instant};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    cli::{Check, Common, Source, Verify},
+    exec::Program,
+    fail, mutate,
+    progress::seconds,
+    report,
+    session::{DEFAULT_BASE, Session},
+    verdict::Verdict,
+    verify,
+};
+
+/// What has been counted so far.
+#[derive(Debug, Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+    skipped: usize,
+}
+
+impl Count {
+    fn one(&mut self, name: &str, good: bool) {
+        if good {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+        }
+        println!("{} {name}", if good { "ok  " } else { "FAIL" });
+    }
+}
+
+/// Runs everything and closes with one line that counts it.
+pub fn check(request: &Check) -> Result<u8> {
+    let start = Instant::now();
+    let session = Session::open(&request.common)?;
+    let mut count = Count::default();
+    tools(&session, &mut count)?;
+    unit_tests(&session, &mut count)?;
+    if !request.quick {
+        kernels(&session, &request.common, &mut count)?;
+    }
+    session.progress.save(&session.cache)?;
+    println!("all of it took {}", seconds(start.elapsed().as_secs_f64()));
+    let skipped = if count.skipped == 0 {
+        String::new()
+    } else {
+        format!(", {} skipped", count.skipped)
+    };
+    println!("{} passed, {} failed{skipped}", count.passed, count.failed);
+    let _ = std::io::stdout().flush();
+    Ok(if count.failed == 0 && count.passed > 0 {
+        fail::GOOD
+    } else {
+        fail::BAD
+    })
+}
+
+fn cargo(session: &Session) -> Program {
+    Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .dir(session.project.path(""))
+}
+
+/// Format and lints.
+fn tools(session: &Session, count: &mut Count) -> Result<()> {
+    let runs: [(&str, &[&str]); 2] = [
+        ("cargo fmt --check", &["fmt", "--all", "--check"]),
+        (
+            "cargo clippy, without a warning",
+            &[
+                "clippy",
+                "--quiet",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ],
+        ),
+    ];
+    for (name, args) in runs {
+        let step = session.progress.begin("check", name);
+        let out = cargo(session).args(args).output()?;
+        step.done(false);
+        if !out.status.success() {
+            println!("{}\n{}", out.stdout.trim_end(), out.stderr.trim_end());
+        }
+        count.one(name, out.status.success());
+    }
+    Ok(())
+}
+
+/// Unit tests, counted as cargo's runner counts them.
+fn unit_tests(session: &Session, count: &mut Count) -> Result<()> {
+    let step = session.progress.begin("check", "unit tests");
+    let out = cargo(session)
+        .args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--workspace",
+            "--no-fail-fast",
+        ])
+        .output()?;
+    step.done(false);
+    let (mut passed, mut failed) = (0, 0);
+    for line in out.stdout.lines().filter(|l| l.starts_with("test result:")) {
+        passed += number_before(line, " passed").unwrap_or(0);
+        failed += number_before(line, " failed").unwrap_or(0);
+        count.skipped += number_before(line, " ignored").unwrap_or(0);
+    }
+    count.passed += passed;
+    count.failed += failed;
+    if !out.status.success() {
+        println!("{}\n{}", out.stdout.trim_end(), out.stderr.trim_end());
+        // A test that does not even build counts as one that failed.
+        count.failed += usize::from(failed == 0);
+    }
+    println!(
+        "{} unit tests: {passed} passed, {failed} failed",
+        if out.status.success() { "ok  " } else { "FAIL" }
+    );
+    Ok(())
+}
+
+fn number_before(line: &str, word: &str) -> Option<usize> {
+    line.split(word)
+        .next()?
+        .rsplit([' ', ';'])
+        .next()?
+        .parse()
+        .ok()
+}
+
+/// A verify of the default base, and the series broken on purpose.
+fn kernels(session: &Session, common: &Common, count: &mut Count) -> Result<()> {
+    let request = Verify {
+        source: Source {
+            bases: vec![DEFAULT_BASE.to_owned()],
+            tree: None,
+            rev: "HEAD".into(),
+            tarball: None,
+            update: false,
+            series: None,
+        },
+        arms: Vec::new(),
+        flavors: Vec::new(),
+        cases: Vec::new(),
+        results: None,
+        common: common.clone(),
+    };
+    let results = verify::collect(session, &request).context("verifying the series")?;
+    println!(
+        "{}\n{}",
+        report::table(&results, false, false),
+        report::times(&results)
+    );
+    for run in &results.runs {
+        let bad = run.cases.iter().filter(|c| !c.verdict.is_good()).count();
+        count.passed += run.cases.len() - bad;
+        count.failed += bad;
+        // A run that is bad although no case is.
+        count.failed += usize::from(bad == 0 && !run.verdict.is_good());
+    }
+    let expected_skips = results.count(Verdict::ExpectedSkip);
+    count.passed -= expected_skips;
+    count.skipped += expected_skips;
+    for mutation in mutate::mutations(session, DEFAULT_BASE)? {
+        let came = mutate::try_one(session, &request, DEFAULT_BASE, &mutation)?;
+        count.one(
+            &format!(
+                "broken on purpose: {}: {} says {}",
+                mutation.subject, mutation.case, mutation.verdict
+            ),
+            came.is_none(),
+        );
+        if let Some(came) = came {
+            println!("     {came}");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number_before;
+
+    /// Verify that cargo's own count is read right.
+    #[test]
+    fn counts_are_read() {
+        let line = "test result: ok. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out";
+        assert_eq!(number_before(line, " passed"), Some(12));
+        assert_eq!(number_before(line, " failed"), Some(3));
+        assert_eq!(number_before(line, " ignored"), Some(1));
+    }
+}

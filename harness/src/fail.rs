@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The ways in which the harness itself cannot go on, and the exit status of each.
+
+use std::process::ExitCode;
+
+/// Everything is as it should be.
+pub const GOOD: u8 = 0;
+/// At least one bad verdict.
+pub const BAD: u8 = 1;
+/// The request is wrong.
+pub const REQUEST: u8 = 2;
+/// The harness could not tell.
+pub const COULD_NOT_TELL: u8 = 3;
+
+/// The request is wrong: a flag, a path, a series that does not apply. What
+/// failed, on what input, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Request(pub String);
+
+/// A signal asked the harness to end.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+/// Builds an [`anyhow::Error`] that says the request is wrong.
+#[macro_export]
+macro_rules! request {
+    ($($arg:tt)*) => { anyhow::Error::new($crate::fail::Request(format!($($arg)*))) };
+}
+
+/// The exit status that goes with an error: [`REQUEST`] for a wrong request,
+/// 130 after a signal as shells have it, [`COULD_NOT_TELL`] for everything else.
+pub fn status(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|e| e.is::<Interrupted>()) {
+        130
+    } else if error.chain().any(|e| e.is::<Request>()) {
+        REQUEST
+    } else {
+        COULD_NOT_TELL
+    }
+}
+
+/// Prints an error the way all errors are printed, and gives its exit status.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    let status = status(error);
+    if status == 130 {
+        eprintln!("interrupted: everything that was started has been ended; run again to go on");
+    } else {
+        eprintln!("error: {error}");
+        for cause in error.chain().skip(1) {
+            eprintln!("  because: {cause}");
+        }
+    }
+    ExitCode::from(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    /// Verify that the exit status survives the context that is put around an error.
+    #[test]
+    fn status_survives_context() {
+        let wrong = Err::<(), _>(request!("no such tree"))
+            .context("preparing 6.12")
+            .unwrap_err();
+        assert_eq!(status(&wrong), REQUEST);
+        let ended = Err::<(), _>(Interrupted).context("building").unwrap_err();
+        assert_eq!(status(&ended), 130);
+        assert_eq!(status(&anyhow::anyhow!("disk full")), COULD_NOT_TELL);
+    }
+}

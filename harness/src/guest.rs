@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The program that runs inside the guest: built here, and asked here what its
+//! cases promise.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::CaseInfo;
+
+use crate::{exec::Program, progress::Progress, project::Project, request};
+
+/// The guest program and its cases.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// The binary.
+    pub program: PathBuf,
+    /// What its cases promise.
+    pub cases: Vec<CaseInfo>,
+}
+
+impl Guest {
+    /// Builds the guest program and reads its list of cases.
+    pub fn build(project: &Project, offline: bool, progress: &Progress) -> Result<Self> {
+        let step = progress.begin("selftests", "build");
+        let target = project.path("target");
+        let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            .args([
+                "build",
+                "--quiet",
+                "--locked",
+                "--profile",
+                "guest",
+                "--package",
+                "selftests",
+            ])
+            .arg("--target-dir")
+            .arg(&target)
+            .dir(project.path(""));
+        if offline {
+            cargo = cargo.arg("--offline");
+        }
+        let program = target.join("guest/selftests");
+        let before = fs::metadata(&program).and_then(|m| m.modified()).ok();
+        let out = cargo.output()?;
+        if !out.status.success() {
+            bail!(
+                "the selftests do not build:\n{}",
+                crate::exec::tail(&out.stderr, 30)
+            );
+        }
+        let after = fs::metadata(&program).and_then(|m| m.modified()).ok();
+        let list = Program::new(&program).args(["list", "--json"]).read()?;
+        let cases: Vec<CaseInfo> =
+            serde_json::from_str(&list).context("reading the list of cases of the selftests")?;
+        if cases.is_empty() {
+            bail!("the selftests have no cases");
+        }
+        step.done(before == after);
+        Ok(Self { program, cases })
+    }
+
+    /// The cases whose name matches any of `globs`; all when there are none.
+    pub fn select(&self, globs: &[String]) -> Result<Vec<CaseInfo>> {
+        let matches = |g: &String, c: &CaseInfo| glob_matches(g, &c.name);
+        for glob in globs {
+            if !self.cases.iter().any(|c| matches(glob, c)) {
+                let near: Vec<&str> = self.cases.iter().map(|c| c.name.as_str()).collect();
+                return Err(request!(
+                    "no case matches `{glob}`; the cases are: {}",
+                    near.join(" ")
+                ));
+            }
+        }
+        Ok(self
+            .cases
+            .iter()
+            .filter(|c| globs.is_empty() || globs.iter().any(|g| matches(g, c)))
+            .cloned()
+            .collect())
+    }
+
+    /// Puts into `share` what the guest needs to run `cases`.
+    pub fn share(&self, share: &Path, cases: &[String]) -> Result<()> {
+        let program = share.join("selftests");
+        // A link costs nothing; another file system needs a copy.
+        if fs::hard_link(&self.program, &program).is_err() {
+            fs::copy(&self.program, &program)
+                .with_context(|| format!("copying {}", self.program.display()))?;
+        }
+        fs::write(share.join("cases"), cases.join("\n") + "\n")
+            .with_context(|| format!("writing {}", share.join("cases").display()))
+    }
+}
+
+/// `*` stands for any characters, `?` for one.
+fn glob_matches(glob: &str, name: &str) -> bool {
+    let (glob, name): (Vec<char>, Vec<char>) = (glob.chars().collect(), name.chars().collect());
+    let (mut g, mut n) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while n < name.len() {
+        if g < glob.len() && glob[g] == '*' {
+            back = Some((g, n));
+            g += 1;
+        } else if g < glob.len() && (glob[g] == '?' || glob[g] == name[n]) {
+            g += 1;
+            n += 1;
+        } else if let Some((star, at)) = back {
+            g = star + 1;
+            n = at + 1;
+            back = Some((star, n));
+        } else {
+            return false;
+        }
+    }
+    glob[g..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::glob_matches;
+
+    /// Verify that case patterns match as a shell's do.
+    #[test]
+    fn globs() {
+        for (glob, name, wanted) in [
+            ("*", "", true),
+            ("peer_*", "peer_veth", true),
+            ("*veth*v4", "peer_veth_tcp_v4", true),
+            ("peer_?eth", "peer_veth", true),
+            ("peer", "peer_veth", false),
+            ("*v4", "tcp_v4_v6", false),
+        ] {
+            assert_eq!(glob_matches(glob, name), wanted, "{glob} {name}");
+        }
+    }
+}

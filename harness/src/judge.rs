@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! From what was seen to a verdict. Pure: everything that is known is in the
+//! arguments, and what is not known is never good.
+
+use protocol::{Arm, CaseInfo, Expect, Outcome, reason};
+
+use crate::verdict::Verdict;
+
+/// What was seen of one case.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// The guest said that it started.
+    pub started: bool,
+    /// What the guest said it came to.
+    pub outcome: Option<Outcome>,
+    /// Titles of the kernel's reports during it that no allowlist entry covers.
+    pub splats: Vec<String>,
+    /// One of them was a panic or an oops.
+    pub fatal: bool,
+    /// Its deadline passed.
+    pub deadline_passed: bool,
+}
+
+/// What a case came to, and why.
+pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, String) {
+    let (expect, declared) = case.expect(arm, base);
+    let declared = || declared.to_owned();
+    if seen.fatal {
+        return match expect {
+            Expect::Splat | Expect::Hang => (Verdict::ExpectedFail, declared()),
+            _ => (Verdict::Crash, seen.splats.join("; ")),
+        };
+    }
+    if seen.deadline_passed {
+        return match expect {
+            Expect::Hang => (Verdict::ExpectedFail, declared()),
+            _ => (Verdict::Hang, "its deadline passed without an end".into()),
+        };
+    }
+    if !seen.splats.is_empty() {
+        return match expect {
+            Expect::Splat => (Verdict::ExpectedFail, declared()),
+            _ => (Verdict::Splat, seen.splats.join("; ")),
+        };
+    }
+    match (&seen.outcome, expect) {
+        (None, _) if seen.started => (
+            Verdict::Lost,
+            "it started, and the guest ended before it did".into(),
+        ),
+        (None, _) => (
+            Verdict::Missing,
+            "it was asked for and never reported".into(),
+        ),
+        (Some(Outcome::Pass), Expect::Pass) => (Verdict::Pass, String::new()),
+        (Some(Outcome::Pass), other) => (
+            Verdict::UnexpectedPass,
+            format!("it had to {} here ({})", words(other), declared()),
+        ),
+        (Some(Outcome::Skip { .. }), Expect::Skip) => (Verdict::ExpectedSkip, declared()),
+        (Some(Outcome::Skip { why }), _) => (Verdict::Skip, why.clone()),
+        // A case that could not be set up says nothing about the kernel.
+        (Some(Outcome::Fail(failure)), Expect::Fail { reason: wanted })
+            if *wanted == failure.reason
+                && ![reason::SETUP, reason::PANIC].contains(&wanted.as_str()) =>
+        {
+            (Verdict::ExpectedFail, declared())
+        }
+        (Some(Outcome::Fail(failure)), Expect::Pass) => (
+            Verdict::Fail,
+            format!("{}: {}", failure.reason, failure.message),
+        ),
+        (Some(Outcome::Fail(failure)), other) => (
+            Verdict::Fail,
+            format!(
+                "it had to {} here, but: {}: {}",
+                words(other),
+                failure.reason,
+                failure.message
+            ),
+        ),
+    }
+}
+
+/// The verdict of a run: the worst of its cases, unless the run itself came to
+/// something bad (`own`), and never good without cases.
+pub fn run_verdict(cases: &[Verdict], own: Option<Verdict>) -> Verdict {
+    let bad = cases.iter().copied().find(|v| !v.is_good());
+    match (own, bad) {
+        (Some(own), _) if !own.is_good() => own,
+        (_, Some(bad)) => bad,
+        _ if cases.is_empty() => Verdict::Missing,
+        _ => Verdict::Pass,
+    }
+}
+
+fn words(expect: &Expect) -> String {
+    match expect {
+        Expect::Pass => "pass".into(),
+        Expect::Fail { reason } => format!("fail with {reason}"),
+        Expect::Hang => "hang".into(),
+        Expect::Splat => "make the kernel report".into(),
+        Expect::Skip => "be skipped".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Expectation, Failure};
+
+    use super::*;
+
+    fn case(expect: Expect) -> CaseInfo {
+        CaseInfo {
+            name: "c".into(),
+            summary: String::new(),
+            proves: vec![],
+            expectations: vec![Expectation {
+                arm: None,
+                bases: vec![],
+                expect,
+                why: "declared".into(),
+            }],
+            deadline_ms: 1,
+        }
+    }
+
+    fn fail(reason: &str) -> Option<Outcome> {
+        Some(Outcome::Fail(Failure {
+            reason: reason.into(),
+            message: "m".into(),
+            context: vec![],
+        }))
+    }
+
+    fn verdict(expect: Expect, seen: &Seen) -> Verdict {
+        judge(&case(expect), Arm::Patched, "6.12", seen).0
+    }
+
+    /// Verify every pair of outcome and declaration that is good, and that no other is.
+    #[test]
+    fn good_only_as_declared() {
+        let helper = || Expect::Fail {
+            reason: reason::HELPER_UNKNOWN.into(),
+        };
+        let outcomes = [
+            ("pass", Some(Outcome::Pass)),
+            ("declared", fail(reason::HELPER_UNKNOWN)),
+            ("other", fail(reason::NOT_DELIVERED)),
+            ("setup", fail(reason::SETUP)),
+            ("skip", Some(Outcome::Skip { why: String::new() })),
+            ("none", None),
+        ];
+        let expects = [
+            ("pass", Expect::Pass),
+            ("declared", helper()),
+            (
+                "setup!",
+                Expect::Fail {
+                    reason: reason::SETUP.into(),
+                },
+            ),
+            ("hang", Expect::Hang),
+            ("splat", Expect::Splat),
+            ("skip", Expect::Skip),
+        ];
+        for (o, outcome) in &outcomes {
+            for (e, expect) in &expects {
+                let seen = Seen {
+                    started: true,
+                    outcome: outcome.clone(),
+                    ..Seen::default()
+                };
+                assert_eq!(
+                    verdict(expect.clone(), &seen).is_good(),
+                    o == e,
+                    "{o} where {e} is due"
+                );
+            }
+        }
+    }
+
+    /// Verify that a report of the kernel outweighs a pass, and a crash outweighs a report.
+    #[test]
+    fn kernel_reports_outweigh_the_guest() {
+        let mut seen = Seen {
+            started: true,
+            outcome: Some(Outcome::Pass),
+            splats: vec!["WARNING".into()],
+            ..Seen::default()
+        };
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Splat);
+        assert_eq!(verdict(Expect::Splat, &seen), Verdict::ExpectedFail);
+        seen.fatal = true;
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Crash);
+    }
+
+    /// Verify that what never ended is lost, hung or missing, never a pass.
+    #[test]
+    fn silence_is_never_good() {
+        let mut seen = Seen::default();
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Missing);
+        seen.started = true;
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Lost);
+        assert_eq!(verdict(Expect::Hang, &seen), Verdict::Lost);
+        seen.deadline_passed = true;
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
+        assert_eq!(verdict(Expect::Hang, &seen), Verdict::ExpectedFail);
+    }
+
+    /// Verify that a run is as bad as its worst case, and bad without any.
+    #[test]
+    fn run_is_as_bad_as_its_cases() {
+        use Verdict::{Fail, Lost, Missing, Pass};
+        assert_eq!(run_verdict(&[Pass, Fail], None), Fail);
+        assert_eq!(run_verdict(&[Pass], Some(Lost)), Lost);
+        assert_eq!(run_verdict(&[], None), Missing);
+        assert_eq!(run_verdict(&[Pass], None), Pass);
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! From a commit to a kernel image: out of tree, incremental, one folder for
+//! each arm and flavor.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    cache::{Cache, Key},
+    config::Fragment,
+    exec::{POLL, Program, describe},
+    interrupt,
+    progress::Doing,
+    request, source,
+    tree::Tree,
+};
+
+/// A kernel that can be booted.
+#[derive(Debug, Clone)]
+pub struct Kernel {
+    /// arch/x86/boot/bzImage.
+    pub image: PathBuf,
+    /// The ELF file with symbols and line numbers.
+    pub vmlinux: PathBuf,
+    /// The commit it was built from.
+    pub commit: String,
+    /// Whether nothing had to be built.
+    pub cached: bool,
+}
+
+/// How a kernel is to be built.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// A name for the build folder: the arm, and the flavor.
+    pub slot: String,
+    /// The flavor, `default`.
+    pub flavor: String,
+    /// What the configuration must have.
+    pub fragment: Fragment,
+    /// Parallel jobs of make.
+    pub jobs: usize,
+}
+
+/// Set for every make: what would otherwise differ between two builds of the
+/// same commit, or between a worktree and an unpacked archive.
+const FIXED: [(&str, &str); 5] = [
+    ("KBUILD_BUILD_USER", "redirect-peer"),
+    ("KBUILD_BUILD_HOST", "harness"),
+    ("KBUILD_BUILD_TIMESTAMP", "2000-01-01"),
+    ("KBUILD_BUILD_VERSION", "1"),
+    ("LOCALVERSION", ""),
+];
+
+const STAMP: &str = ".redirect-peer";
+
+/// Builds `commit` of `tree`, or finds that it is built.
+pub fn build(
+    cache: &Cache,
+    tree: &Tree,
+    commit: &str,
+    recipe: &Recipe,
+    step: &Doing<'_>,
+) -> Result<Kernel> {
+    let src = cache
+        .folder(format!("src/{}", tree.slot))?
+        .join(&recipe.slot);
+    // A folder directly below the source has it as `..`: no absolute path gets
+    // into a command line, and ccache serves one arm with another's objects.
+    let out = src.join(format!(".build-{}", recipe.flavor));
+    let compiler = compiler()?;
+    let key = Key::new("kernel")
+        .with(commit)
+        .with(recipe.fragment.text())
+        .with(&compiler)
+        .hex();
+    let kernel = |cached| Kernel {
+        image: out.join("arch/x86/boot/bzImage"),
+        vmlinux: out.join("vmlinux"),
+        commit: commit.to_owned(),
+        cached,
+    };
+    let stamp = out.join(STAMP);
+    if fs::read_to_string(&stamp).is_ok_and(|s| s == key) && kernel(true).image.is_file() {
+        return Ok(kernel(true));
+    }
+    // Gone while a build is under way, so that half a build is never taken for one.
+    let _ = fs::remove_file(&stamp);
+    cache.need_space(
+        if out.is_dir() { 1_000 } else { 5_000 },
+        "building a kernel",
+    )?;
+    step.at("checking the sources out");
+    tree.repo.checkout(&src, commit)?;
+    fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let make = Make {
+        cache,
+        src: &src,
+        out: &out,
+        jobs: recipe.jobs,
+    };
+    configure(&make, &recipe.fragment, &compiler, step)?;
+    compile(&make, step)?;
+    if !kernel(false).image.is_file() {
+        bail!(
+            "make succeeded without making {}",
+            kernel(false).image.display()
+        );
+    }
+    crate::cache::write_whole(&stamp, key.as_bytes())?;
+    Ok(kernel(false))
+}
+
+/// First line of what the compiler says of itself.
+pub fn compiler() -> Result<String> {
+    if !source::has("gcc") {
+        return Err(request!(
+            "the compiler gcc is missing: `cargo harness doctor` names everything that is, and the command that installs it"
+        ));
+    }
+    let text = Program::new("gcc").arg("--version").read()?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+struct Make<'a> {
+    cache: &'a Cache,
+    src: &'a Path,
+    out: &'a Path,
+    jobs: usize,
+}
+
+impl Make<'_> {
+    fn call(&self) -> Program {
+        let mut make = Program::new("make")
+            .arg("-C")
+            .arg(self.src)
+            .arg(format!(
+                "O={}",
+                self.out.file_name().unwrap_or_default().to_string_lossy()
+            ))
+            .arg(format!("-j{}", self.jobs));
+        if source::has("ccache") {
+            make = make
+                .arg("CC=ccache gcc")
+                .env("CCACHE_DIR", self.cache.path("ccache"))
+                .env("CCACHE_NOHASHDIR", "1")
+                .env("CCACHE_SLOPPINESS", "time_macros")
+                .env("CCACHE_MAXSIZE", "5G");
+        }
+        FIXED
+            .iter()
+            .fold(make, |m, (name, value)| m.env(name, value))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.out.join("make.log")
+    }
+}
+
+fn configure(make: &Make<'_>, fragment: &Fragment, compiler: &str, step: &Doing<'_>) -> Result<()> {
+    let asked = make.out.join("asked.config");
+    // The tree may have changed its Kconfig files: olddefconfig brings an older
+    // .config up to date without touching what has not changed.
+    let same =
+        fs::read_to_string(&asked).is_ok_and(|t| t == format!("{compiler}\n{}", fragment.text()));
+    let target = if same && make.out.join(".config").is_file() {
+        "olddefconfig"
+    } else {
+        "allnoconfig"
+    };
+    step.at("configuring");
+    let wanted = make.out.join("fragment.config");
+    crate::cache::write_whole(&wanted, fragment.text().as_bytes())?;
+    let mut env = OsString::from("KCONFIG_ALLCONFIG=");
+    env.push(&wanted);
+    let said = make.call().arg("-s").arg(target).arg(env).output()?;
+    if !said.status.success() {
+        bail!(
+            "`make {target}` ended with {}: {}",
+            describe(said.status),
+            crate::exec::tail(&said.stderr, 10)
+        );
+    }
+    fragment.check(&make.out.join(".config"), make.src)?;
+    crate::cache::write_whole(
+        &asked,
+        format!("{compiler}\n{}", fragment.text()).as_bytes(),
+    )
+}
+
+fn compile(make: &Make<'_>, step: &Doing<'_>) -> Result<()> {
+    let log = make.log();
+    let _ = fs::remove_file(&log);
+    let file = fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
+    let mut running = make
+        .call()
+        .arg("bzImage")
+        .spawn(file.try_clone()?.into(), file.into())?;
+    let status = loop {
+        if let Some(status) = running.try_wait()? {
+            break status;
+        }
+        interrupt::check()?;
+        if let Ok(meta) = fs::metadata(&log) {
+            step.at(format!("{} lines of make", meta.len() / 40));
+        }
+        std::thread::sleep(POLL.max(Duration::from_millis(50)));
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
+    if text.contains("No space left on device") {
+        bail!(
+            "the disk is full: make room where {} is, or name another folder with --cache DIR",
+            make.out.display()
+        );
+    }
+    // A series that does not build is a finding about the request.
+    Err(request!(
+        "the kernel does not build (all of it in {}):\n{}",
+        log.display(),
+        errors_in(&text)
+    ))
+}
+
+/// The lines of a build log that say what is wrong; its end when none does.
+fn errors_in(log: &str) -> String {
+    let wrong: Vec<&str> = log
+        .lines()
+        .filter(|l| {
+            l.contains("error:") || l.contains("undefined reference") || l.contains("*** [")
+        })
+        .take(12)
+        .collect();
+    if wrong.is_empty() {
+        crate::exec::tail(log, 12)
+    } else {
+        wrong.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that of a long log what is wrong is shown, and the end when nothing says so.
+    #[test]
+    fn errors_are_found_in_a_log() {
+        let log = "  CC a.o\nnet/core/filter.c:12:3: error: unknown type\n  CC b.o\nmake[3]: *** [x] Error 1\n";
+        assert_eq!(errors_in(log).lines().count(), 2);
+        assert_eq!(errors_in("one\ntwo\n"), "one\ntwo");
+    }
+}

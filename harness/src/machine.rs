@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where a run took place: a figure without its machine is no figure.
+
+use std::fs;
+
+use crate::{accel::Choice, exec::Program, results::Machine, setup::VirtmeNg};
+
+/// Describes this machine. What cannot be read stays empty.
+pub fn describe(choice: &Choice, vng: &VirtmeNg) -> Machine {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let first_line = |program: &str| {
+        let text = Program::new(program)
+            .arg("--version")
+            .read()
+            .unwrap_or_default();
+        text.lines().next().unwrap_or_default().to_owned()
+    };
+    let field = |text: &str, name: &str| {
+        let value = |l: &str| {
+            Some(
+                l.strip_prefix(name)?
+                    .trim_start_matches([' ', '\t', ':', '='])
+                    .trim()
+                    .to_owned(),
+            )
+        };
+        text.lines().find_map(value).unwrap_or_default()
+    };
+    let memory = field(&read("/proc/meminfo"), "MemTotal");
+    let kib: u64 = memory
+        .split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0);
+    Machine {
+        cpu: field(&read("/proc/cpuinfo"), "model name"),
+        cpus: cpus(),
+        memory_mib: kib / 1024,
+        os: field(&read("/etc/os-release"), "PRETTY_NAME")
+            .trim_matches('"')
+            .to_owned(),
+        accel: choice.accel.word().to_owned(),
+        accel_why: choice.why.clone(),
+        qemu: first_line("qemu-system-x86_64"),
+        virtme_ng: vng.version.clone(),
+        compiler: first_line("gcc"),
+    }
+}
+
+/// CPUs that this process may use.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}

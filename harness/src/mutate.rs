@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `mutate`: breaks the series on purpose, one requirement at a time, and sees
+//! whether the cases notice. A case that passes over a broken kernel proves nothing.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use protocol::Arm;
+
+use crate::{
+    cli::{ArmFlag, Verify},
+    project::patches_in,
+    request,
+    results::Results,
+    session::Session,
+    verify,
+};
+
+/// A patch that breaks one requirement, and what must come of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mutation {
+    /// The patch; it goes on top of the series.
+    pub patch: PathBuf,
+    /// Its subject.
+    pub subject: String,
+    /// The case that must notice.
+    pub case: String,
+    /// The verdict that it must come to, as results.json spells it.
+    pub verdict: String,
+}
+
+/// The mutations kept for a base.
+pub fn mutations(session: &Session, base: &str) -> Result<Vec<Mutation>> {
+    let dir = session
+        .project
+        .path("kernel-patches")
+        .join(base)
+        .join("mutations");
+    patches_in(&dir)?
+        .into_iter()
+        .map(|patch| {
+            let text = fs::read_to_string(&patch)
+                .with_context(|| format!("reading {}", patch.display()))?;
+            parse(&text, &patch)
+        })
+        .collect()
+}
+
+fn parse(text: &str, patch: &Path) -> Result<Mutation> {
+    let head = text.split("\n---\n").next().unwrap_or_default();
+    let field = |name: &str| {
+        head.lines()
+            .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
+            .map(|v| v.trim().to_owned())
+            .ok_or_else(|| request!("{} has no line `{name}:`", patch.display()))
+    };
+    Ok(Mutation {
+        patch: patch.to_owned(),
+        subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
+        case: field("Noticed-by")?,
+        verdict: field("Verdict")?,
+    })
+}
+
+/// Runs the named case on the series with the mutation on top. `Ok(None)` when
+/// it was noticed as it must be; what came instead otherwise.
+pub fn try_one(
+    session: &Session,
+    request: &Verify,
+    base: &str,
+    mutation: &Mutation,
+) -> Result<Option<String>> {
+    let scratch = tempfile::tempdir().context("making a folder for the broken series")?;
+    for patch in session.project.patches(base, "series")? {
+        let name = patch.file_name().context("a patch has a name")?;
+        fs::copy(&patch, scratch.path().join(name))?;
+    }
+    fs::copy(&mutation.patch, scratch.path().join("9999-mutation.patch"))?;
+    let mut request = request.clone();
+    request.source.bases = vec![base.to_owned()];
+    request.source.series = Some(scratch.path().to_owned());
+    request.arms = vec![ArmFlag::Patched];
+    request.cases = vec![mutation.case.clone()];
+    request.results = None;
+    Ok(noticed(&verify::collect(session, &request)?, mutation))
+}
+
+fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
+    let case = results
+        .runs
+        .iter()
+        .filter(|r| r.arm == Arm::Patched)
+        .flat_map(|r| &r.cases)
+        .find(|c| c.name == mutation.case);
+    match case {
+        Some(case) if case.verdict.word() == mutation.verdict && !results.is_good() => None,
+        Some(case) => Some(format!(
+            "{} came to {} where {} is due: {}",
+            case.name, case.verdict, mutation.verdict, case.why
+        )),
+        None => Some(format!("{} was not run", mutation.case)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that what must come of a mutation is read from its message, not
+    /// from its diff.
+    #[test]
+    fn message_says_what_is_due() {
+        let text = "From x\nSubject: [PATCH] Leave out y\n\nNoticed-by: case_a\nVerdict: fail\n---\n+Verdict: pass\n";
+        let m = parse(text, Path::new("p")).unwrap();
+        assert_eq!(
+            (m.subject.as_str(), m.case.as_str(), m.verdict.as_str()),
+            ("Leave out y", "case_a", "fail")
+        );
+        assert!(
+            parse(
+                "Subject: x\n\n---\nVerdict: fail\nNoticed-by: b\n",
+                Path::new("p")
+            )
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The project's own files: the patches, the config fragments, the list of bases.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::request;
+
+/// The checkout this binary was built from.
+#[derive(Debug, Clone)]
+pub struct Project {
+    root: PathBuf,
+}
+
+/// A Linux release line that a series is kept for, as bases.toml has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// `6.12`.
+    pub line: String,
+    /// The Debian source package.
+    pub package: String,
+    /// The suite it is in; empty when it is the machine's own.
+    #[serde(default)]
+    pub suite: String,
+    /// Symbols of the config fragments that this release line does not have yet.
+    #[serde(default)]
+    pub lacks: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bases {
+    base: Vec<Base>,
+}
+
+impl Project {
+    /// The checkout this binary was built from.
+    pub fn find() -> Result<Self> {
+        // Cargo sets the variable for `cargo harness`; the constant serves a
+        // binary that is started by itself.
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest
+            .parent()
+            .context("the harness's folder has a parent")?
+            .to_owned();
+        if !root.join("kernel-patches/bases.toml").is_file() {
+            return Err(request!(
+                "{} is not a checkout of this project (kernel-patches/bases.toml is missing): run `cargo harness` inside one",
+                root.display()
+            ));
+        }
+        Ok(Self { root })
+    }
+
+    /// A path below the checkout.
+    pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
+        self.root.join(below)
+    }
+
+    /// The bases, oldest first.
+    pub fn bases(&self) -> Result<Vec<Base>> {
+        let path = self.path("kernel-patches/bases.toml");
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("reading {}", path.display()))?;
+        parse_bases(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// The base of one release line.
+    pub fn base(&self, line: &str) -> Result<Base> {
+        let bases = self.bases()?;
+        let known: Vec<&str> = bases.iter().map(|b| b.line.as_str()).collect();
+        let known = known.join(", ");
+        bases.into_iter().find(|b| b.line == line).ok_or_else(|| {
+            request!("no series is kept for base `{line}`: there is one for {known}")
+        })
+    }
+
+    /// The patches of `kind` (`strip`, `series`) for a base, in order.
+    pub fn patches(&self, line: &str, kind: &str) -> Result<Vec<PathBuf>> {
+        patches_in(&self.path("kernel-patches").join(line).join(kind))
+    }
+}
+
+/// The `*.patch` files of a folder, in order. A folder without any is an error.
+pub fn patches_in(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| request!("cannot read the patches in {}: {e}", dir.display()))?;
+    let mut patches = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "patch") {
+            patches.push(path);
+        }
+    }
+    patches.sort();
+    if patches.is_empty() {
+        return Err(request!("{} holds no *.patch file", dir.display()));
+    }
+    Ok(patches)
+}
+
+/// Release lines, compared as versions: (major, minor).
+pub fn line_number(line: &str) -> Option<(u32, u32)> {
+    let (major, minor) = line.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn parse_bases(text: &str) -> Result<Vec<Base>> {
+    let mut bases = toml::from_str::<Bases>(text)?.base;
+    for base in &bases {
+        line_number(&base.line)
+            .with_context(|| format!("`{}` is no release line such as 6.12", base.line))?;
+    }
+    bases.sort_by_key(|b| line_number(&b.line));
+    Ok(bases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that release lines are ordered as versions, not as text.
+    #[test]
+    fn bases_are_ordered_as_versions() {
+        let text = "[[base]]\nline = \"6.12\"\npackage = \"a\"\n[[base]]\nline = \"6.1\"\npackage = \"b\"\n";
+        let lines: Vec<String> = parse_bases(text)
+            .unwrap()
+            .into_iter()
+            .map(|b| b.line)
+            .collect();
+        assert_eq!(lines, ["6.1", "6.12"]);
+    }
+
+    /// Verify that a mistyped key or line in bases.toml is an error.
+    #[test]
+    fn damaged_bases_are_refused() {
+        for text in [
+            "[[base]]\nline = \"6\"\npackage = \"a\"",
+            "[[base]]\nlien = \"6.1\"\npackage = \"a\"",
+            "base = 3",
+        ] {
+            assert!(parse_bases(text).is_err(), "{text}");
+        }
+    }
+
+    /// Verify that an empty folder of patches is not a series that applies.
+    #[test]
+    fn no_patches_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(patches_in(dir.path()).is_err());
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A base's source: Debian's source package of the release line, fetched by apt
+//! from the machine's own mirror with its signatures verified.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{cache::Cache, exec::Program, project::Base, request};
+
+/// An unpacked source tree, gone when dropped.
+#[derive(Debug)]
+pub struct Unpacked {
+    _scratch: tempfile::TempDir,
+    /// Its top folder.
+    pub dir: PathBuf,
+}
+
+/// How apt is to be called: with the machine's own state, or with a private one
+/// that leaves the machine's alone and needs no privileges.
+#[derive(Debug, Clone)]
+struct Apt {
+    options: Vec<String>,
+}
+
+/// Fetches and unpacks the newest package of a base.
+pub fn fetch(cache: &Cache, base: &Base, offline: bool) -> Result<Unpacked> {
+    if offline {
+        return Err(request!(
+            "base {} is not in the cache, and --offline forbids fetching {}: run once without --offline, or name a tree with --tree DIR",
+            base.line,
+            base.package
+        ));
+    }
+    if !has("apt-get") {
+        return Err(request!(
+            "this machine has no apt-get to fetch {} with: name a kernel git tree with --tree DIR, or an archive with --tarball FILE",
+            base.package
+        ));
+    }
+    cache.need_space(5_000, "unpacking a kernel")?;
+    let deb = download(cache, base)?;
+    unpack_deb(cache, &deb)
+}
+
+/// Unpacks a kernel archive as kernel.org and Debian have them.
+pub fn unpack(cache: &Cache, archive: &Path) -> Result<Unpacked> {
+    let scratch = tempfile::tempdir_in(cache.folder("tmp")?).context("making a scratch folder")?;
+    Program::new("tar")
+        .arg("-C")
+        .arg(scratch.path())
+        .args(["--no-same-owner", "-xf"])
+        .arg(archive)
+        .read()
+        .map_err(|e| request!("cannot unpack {}: {e:#}", archive.display()))?;
+    let mut tops = fs::read_dir(scratch.path())?.collect::<std::io::Result<Vec<_>>>()?;
+    let (Some(top), true) = (tops.pop(), tops.is_empty()) else {
+        return Err(request!(
+            "{} does not hold one folder: it is no kernel archive",
+            archive.display()
+        ));
+    };
+    let dir = top.path();
+    version_of(&dir)?;
+    Ok(Unpacked {
+        _scratch: scratch,
+        dir,
+    })
+}
+
+/// `6.12.117` out of a kernel tree's Makefile.
+pub fn version_of(tree: &Path) -> Result<String> {
+    let makefile = fs::read_to_string(tree.join("Makefile")).unwrap_or_default();
+    makefile_version(&makefile).ok_or_else(|| {
+        request!(
+            "{} is no kernel tree: its Makefile names no version",
+            tree.display()
+        )
+    })
+}
+
+/// `6.12.117` out of a kernel's Makefile.
+pub fn makefile_version(makefile: &str) -> Option<String> {
+    let value = |name: &str| {
+        makefile.lines().take(12).find_map(|l| {
+            let (key, value) = l.split_once('=')?;
+            (key.trim() == name).then(|| value.trim().to_owned())
+        })
+    };
+    let (major, minor) = (value("VERSION")?, value("PATCHLEVEL")?);
+    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    if !digits(&major) || !digits(&minor) {
+        return None;
+    }
+    let sub = value("SUBLEVEL")
+        .filter(|s| digits(s))
+        .unwrap_or_else(|| "0".into());
+    let extra = value("EXTRAVERSION").unwrap_or_default();
+    Some(format!("{major}.{minor}.{sub}{extra}"))
+}
+
+/// Whether a program is in PATH.
+pub fn has(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|p| std::env::split_paths(&p).any(|d| d.join(program).is_file()))
+}
+
+fn download(cache: &Cache, base: &Base) -> Result<PathBuf> {
+    let dir = tempfile::tempdir_in(cache.folder("tmp")?).context("making a scratch folder")?;
+    let own = Apt {
+        options: Vec::new(),
+    };
+    if base.suite.is_empty() && own.download(base, dir.path()).is_ok() {
+        return keep_deb(cache, base, dir.path());
+    }
+    // No lists on this machine yet, lists that name a version which is gone, or
+    // a suite that the machine does not use.
+    let private = Apt::private(cache, &base.suite)?;
+    private
+        .update()
+        .with_context(|| format!("looking for {} in the archive", base.package))?;
+    private
+        .download(base, dir.path())
+        .with_context(|| gone(base))?;
+    keep_deb(cache, base, dir.path())
+}
+
+fn gone(base: &Base) -> String {
+    format!(
+        "cannot fetch {}: when the archive no longer has it, name a kernel.org archive of {} with --tarball FILE, or a git tree with --tree DIR",
+        base.package, base.line
+    )
+}
+
+fn keep_deb(cache: &Cache, base: &Base, from: &Path) -> Result<PathBuf> {
+    let deb = fs::read_dir(from)?
+        .filter_map(|e| Some(e.ok()?.path()))
+        .find(|p| p.extension().is_some_and(|e| e == "deb"))
+        .with_context(|| {
+            format!(
+                "apt-get said that it fetched {}, but there is no file",
+                base.package
+            )
+        })?;
+    let kept = cache
+        .folder("sources")?
+        .join(format!("{}.deb", base.package));
+    fs::rename(&deb, &kept).with_context(|| format!("keeping {}", kept.display()))?;
+    Ok(kept)
+}
+
+fn unpack_deb(cache: &Cache, deb: &Path) -> Result<Unpacked> {
+    let scratch = tempfile::tempdir_in(cache.folder("tmp")?).context("making a scratch folder")?;
+    Program::new("dpkg-deb")
+        .arg("--extract")
+        .arg(deb)
+        .arg(scratch.path())
+        .read()?;
+    let archive = fs::read_dir(scratch.path().join("usr/src"))
+        .with_context(|| format!("{} holds no usr/src", deb.display()))?
+        .filter_map(|e| Some(e.ok()?.path()))
+        .find(|p| p.to_string_lossy().contains(".tar."))
+        .with_context(|| format!("{} holds no usr/src/linux-source-*.tar.*", deb.display()))?;
+    let unpacked = unpack(cache, &archive)?;
+    // The import is what is kept; half a gigabyte of archive is not.
+    fs::remove_file(deb).with_context(|| format!("removing {}", deb.display()))?;
+    Ok(unpacked)
+}
+
+impl Apt {
+    fn call(&self, program: &str) -> Program {
+        Program::new(program)
+            .args(&self.options)
+            .env("LC_ALL", "C.UTF-8")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+    }
+
+    fn update(&self) -> Result<()> {
+        self.call("apt-get").args(["-q", "update"]).read().map(drop)
+    }
+
+    fn download(&self, base: &Base, dir: &Path) -> Result<()> {
+        self.call("apt-get")
+            // As root, apt would fetch as a user that cannot write to the cache.
+            .args([
+                "-q",
+                "-o",
+                "APT::Sandbox::User=root",
+                "download",
+                &base.package,
+            ])
+            .dir(dir)
+            .read()
+            .map(drop)
+    }
+
+    /// A state below the cache, with the machine's own sources, or with one
+    /// suite on the machine's own mirror.
+    fn private(cache: &Cache, suite: &str) -> Result<Self> {
+        let name = if suite.is_empty() { "own" } else { suite };
+        let dir = cache.folder(format!("apt/{name}"))?;
+        for below in ["state/lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(dir.join(below))?;
+        }
+        let mut set = vec![
+            format!("Dir::State={}", dir.join("state").display()),
+            "Dir::State::status=/var/lib/dpkg/status".into(),
+            format!("Dir::Cache={}", dir.join("cache").display()),
+            "APT::Sandbox::User=root".into(),
+            "Acquire::Languages=none".into(),
+        ];
+        if !suite.is_empty() {
+            let list = dir.join("sources.list");
+            let (url, keyring) = mirror_for(suite)?;
+            fs::write(
+                &list,
+                format!("deb [signed-by={keyring}] {url} {suite} main\n"),
+            )?;
+            set.push(format!("Dir::Etc::sourcelist={}", list.display()));
+            set.push("Dir::Etc::sourceparts=-".into());
+        }
+        let options = set.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect();
+        Ok(Self { options })
+    }
+}
+
+/// The machine's own mirror for a suite, and the keyring that its Release is
+/// signed with.
+fn mirror_for(suite: &str) -> Result<(String, String)> {
+    let targets = Program::new("apt-get")
+        .args([
+            "indextargets",
+            "--format",
+            "$(SITE) $(RELEASE) $(SIGNED_BY)",
+            "Created-By: Packages",
+        ])
+        .read()?;
+    let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let security = suite.ends_with("-security");
+    let found = targets.lines().find_map(|l| {
+        let mut fields = l.split_whitespace();
+        let (site, release) = (fields.next()?, fields.next()?);
+        let debian = site.trim_end_matches('/').ends_with(if security {
+            "debian-security"
+        } else {
+            "debian"
+        });
+        (debian && release.ends_with("-security") == security).then(|| site.to_owned())
+    });
+    match found {
+        Some(site) if Path::new(keyring).is_file() => Ok((site, keyring.to_owned())),
+        Some(_) => bail!(
+            "{keyring} is missing: install debian-archive-keyring, or name a kernel with --tree DIR or --tarball FILE"
+        ),
+        None => bail!(
+            "apt on this machine names no Debian mirror for {suite}: name a kernel with --tree DIR or --tarball FILE"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a version is read as make reads it, and that a Makefile of
+    /// something else has none.
+    #[test]
+    fn version_out_of_makefile() {
+        let kernel =
+            "# SPDX\nVERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 117\nEXTRAVERSION =\nNAME = X\n";
+        assert_eq!(makefile_version(kernel).unwrap(), "6.12.117");
+        let rc = "VERSION = 7\nPATCHLEVEL = 3\nSUBLEVEL = 0\nEXTRAVERSION = -rc2\n";
+        assert_eq!(makefile_version(rc).unwrap(), "7.3.0-rc2");
+        assert_eq!(makefile_version("VERSION = 1.2\nall:\n\tcc\n"), None);
+        assert_eq!(makefile_version(""), None);
+    }
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The guest's records, read with suspicion: a guest that is going down writes
+//! half a record, and a kernel under test may write anything.
+
+use protocol::{Event, MAX_LINE, Record, VERSION};
+
+/// The stream as far as it has come. After the first damage nothing more is believed.
+#[derive(Debug, Default)]
+pub struct Stream {
+    partial: Vec<u8>,
+    next: u64,
+    done: bool,
+    ended: u64,
+    running: Option<String>,
+    damage: Option<String>,
+}
+
+impl Stream {
+    /// Takes bytes as they come and gives the events that became whole.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
+        let mut events = Vec::new();
+        for &byte in bytes {
+            if self.damage.is_some() {
+                break;
+            }
+            if byte != b'\n' {
+                if self.partial.len() == MAX_LINE {
+                    self.damage = Some(format!("a record is longer than {MAX_LINE} bytes"));
+                    self.partial = Vec::new();
+                } else {
+                    self.partial.push(byte);
+                }
+                continue;
+            }
+            let line = std::mem::take(&mut self.partial);
+            match self.accept(&line) {
+                Ok(event) => events.push(event),
+                Err(why) => self.damage = Some(why),
+            }
+        }
+        events
+    }
+
+    fn accept(&mut self, line: &[u8]) -> Result<Event, String> {
+        let record: Record = serde_json::from_slice(line).map_err(|e| {
+            let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
+            format!("record {} is damaged ({e}): {start:?}", self.next)
+        })?;
+        if record.seq != self.next {
+            return Err(format!(
+                "record {} came where {} was due",
+                record.seq, self.next
+            ));
+        }
+        if self.done {
+            return Err(format!("record {} came after `done`", record.seq));
+        }
+        let at = self.next;
+        self.next += 1;
+        let wrong = match &record.event {
+            Event::Hello { protocol, .. } if *protocol != VERSION => Some(format!(
+                "the guest speaks protocol {protocol}, the host {VERSION}"
+            )),
+            Event::Hello { .. } => (at != 0).then(|| "a second `hello`".to_owned()),
+            _ if at == 0 => Some("the first record is no `hello`".to_owned()),
+            Event::CaseStart { case } => {
+                let before = self.running.replace(case.clone());
+                before.map(|b| format!("`{case}` started while `{b}` was running"))
+            }
+            Event::CaseEnd { case, .. } => {
+                self.ended += 1;
+                let started = self.running.take();
+                (started.as_deref() != Some(case))
+                    .then(|| format!("`{case}` ended without having started"))
+            }
+            Event::Done { cases } => {
+                self.done = true;
+                (*cases != self.ended || self.running.is_some())
+                    .then(|| format!("`done` after {cases} cases, and {} had ended", self.ended))
+            }
+            Event::Metric { value, name, .. } => {
+                (!value.is_finite()).then(|| format!("the figure {name} is {value}"))
+            }
+            Event::Log { .. } => None,
+        };
+        wrong.map_or(Ok(record.event), Err)
+    }
+
+    /// Why the stream cannot be called whole; `None` when it can. Asked for
+    /// when the guest has ended.
+    pub fn lacks(&self) -> Option<String> {
+        if let Some(damage) = &self.damage {
+            return Some(damage.clone());
+        }
+        if !self.partial.is_empty() {
+            return Some(format!("record {} is truncated", self.next));
+        }
+        if self.next == 0 {
+            return Some("the guest never said hello".into());
+        }
+        (!self.done).then(|| format!("no `done` after {} records", self.next))
+    }
+
+    /// Whether nothing that comes now can be believed.
+    pub fn is_damaged(&self) -> bool {
+        self.damage.is_some()
+    }
+
+    /// Whether the guest said that it was done.
+    pub fn is_done(&self) -> bool {
+        self.done && self.damage.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Outcome;
+
+    use super::*;
+
+    fn lines(events: Vec<Event>) -> Vec<u8> {
+        let records = events.into_iter().enumerate().map(|(seq, event)| Record {
+            seq: seq as u64,
+            at_us: 0,
+            event,
+        });
+        records
+            .flat_map(|r| (serde_json::to_string(&r).unwrap() + "\n").into_bytes())
+            .collect()
+    }
+
+    fn whole() -> Vec<u8> {
+        lines(vec![
+            Event::Hello {
+                protocol: VERSION,
+                kernel: "k".into(),
+                cases: vec!["a".into()],
+            },
+            Event::CaseStart { case: "a".into() },
+            Event::CaseEnd {
+                case: "a".into(),
+                outcome: Outcome::Pass,
+                duration_us: 1,
+            },
+            Event::Done { cases: 1 },
+        ])
+    }
+
+    fn lacks(bytes: &[u8]) -> Option<String> {
+        let mut stream = Stream::default();
+        stream.push(bytes);
+        stream.lacks()
+    }
+
+    /// Verify that a whole stream is whole, however it is cut on the way.
+    #[test]
+    fn whole_stream_is_whole() {
+        let mut stream = Stream::default();
+        let events: usize = whole().chunks(7).map(|c| stream.push(c).len()).sum();
+        assert_eq!((events, stream.lacks()), (4, None));
+    }
+
+    /// Verify that no stream that was cut short is taken for a whole one.
+    #[test]
+    fn every_truncation_is_noticed() {
+        let whole = whole();
+        for length in 0..whole.len() {
+            assert!(lacks(&whole[..length]).is_some(), "cut at {length}");
+        }
+    }
+
+    /// Verify that a gap, a repeated `done` and a record after it are noticed.
+    #[test]
+    fn gaps_and_repeats_are_noticed() {
+        let text = String::from_utf8(whole()).unwrap();
+        let all: Vec<&str> = text.lines().collect();
+        for skip in 0..all.len() {
+            let rest: Vec<&str> = all
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != skip)
+                .map(|(_, l)| *l)
+                .collect();
+            assert!(
+                lacks((rest.join("\n") + "\n").as_bytes()).is_some(),
+                "without record {skip}"
+            );
+        }
+        assert!(
+            lacks(format!("{text}{}\n", all[3].replace("\"seq\":3", "\"seq\":4")).as_bytes())
+                .is_some()
+        );
+    }
+
+    /// Verify that no change of one byte, and no noise, makes the reader panic,
+    /// and that noise is never a whole stream.
+    #[test]
+    fn damage_is_survived() {
+        let whole = whole();
+        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut random = move || {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            seed
+        };
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            let at = random() as usize % bytes.len();
+            bytes[at] = random() as u8;
+            lacks(&bytes);
+            let noise: Vec<u8> = (0..64).map(|_| random() as u8).collect();
+            assert!(lacks(&noise).is_some());
+        }
+    }
+
+    /// Verify that a record without end does not take memory without end.
+    #[test]
+    fn endless_record_is_cut() {
+        let mut stream = Stream::default();
+        for _ in 0..40 {
+            stream.push(&vec![b'x'; 1 << 16]);
+        }
+        assert!(stream.partial.len() <= MAX_LINE && stream.is_damaged());
+    }
+}

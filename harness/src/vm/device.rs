@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The parts of a virtual machine. Each says why it is there.
+
+use std::{ffi::OsString, path::Path};
+
+/// A part of a virtual machine.
+#[derive(Debug, Clone, Default)]
+pub struct Device {
+    /// Arguments for QEMU.
+    pub qemu: Vec<OsString>,
+    /// Arguments for the kernel.
+    pub kernel: Vec<String>,
+}
+
+impl Device {
+    fn kernel(args: &[&str]) -> Self {
+        Self {
+            qemu: Vec::new(),
+            kernel: args.iter().map(|a| (*a).to_owned()).collect(),
+        }
+    }
+
+    /// Every message goes to the console: a splat that is not printed is not seen.
+    /// A long report must not be cut by the rate limit of user-space writes, or
+    /// the marks around a case would be lost.
+    pub fn console() -> Self {
+        Self::kernel(&["ignore_loglevel", "printk.devkmsg=on"])
+    }
+
+    /// A virtio-serial port of our own, whose other end is a file: nothing is
+    /// lost when the guest dies, and nothing blocks when nobody reads.
+    pub fn events(file: &Path) -> Self {
+        let mut chardev = OsString::from("file,id=events,path=");
+        chardev.push(escaped(file));
+        Self {
+            qemu: vec![
+                "-chardev".into(),
+                chardev,
+                "-device".into(),
+                "virtio-serial-pci,id=events-bus".into(),
+                "-device".into(),
+                format!(
+                    "virtserialport,bus=events-bus.0,chardev=events,name={}",
+                    protocol::PORT
+                )
+                .into(),
+            ],
+            kernel: Vec::new(),
+        }
+    }
+
+    /// QMP on a socket of this machine's own, to ask a guest that hangs what it does.
+    pub fn control(socket: &Path) -> Self {
+        let mut qmp = OsString::from("unix:");
+        qmp.push(escaped(socket));
+        qmp.push(",server=on,wait=off");
+        Self {
+            qemu: vec!["-qmp".into(), qmp],
+            kernel: Vec::new(),
+        }
+    }
+
+    /// A panic ends the machine at once (with virtme-ng's -no-reboot) instead of
+    /// waiting for someone to read it.
+    pub fn exit_on_panic() -> Self {
+        Self::kernel(&["panic=-1"])
+    }
+
+    /// An NMI makes the kernel panic, and a panic prints all tasks (bit 0) and
+    /// all held locks (bit 3): how a hang is looked into.
+    pub fn nmi_tells_all() -> Self {
+        Self::kernel(&["unknown_nmi_panic", "panic_print=0x9"])
+    }
+
+    /// Guest time is the number of instructions executed: one CPU, no clock of the host.
+    pub fn instruction_clock() -> Self {
+        Self {
+            qemu: [
+                "-accel",
+                "tcg,thread=single",
+                "-icount",
+                "shift=0,sleep=off",
+            ]
+            .map(OsString::from)
+            .to_vec(),
+            kernel: Vec::new(),
+        }
+    }
+}
+
+/// QEMU splits option values at commas and takes two for one.
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a comma in a path does not end QEMU's option.
+    #[test]
+    fn commas_are_escaped() {
+        let device = Device::events(Path::new("/tmp/a,b"));
+        assert_eq!(device.qemu[1], "file,id=events,path=/tmp/a,,b");
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A virtual machine under virtme-ng: a list of devices, each of which brings
+//! its QEMU arguments and its kernel arguments.
+
+mod device;
+mod qmp;
+
+pub use device::Device;
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::{
+    accel::Accel,
+    exec::{Program, Running},
+    setup::VirtmeNg,
+};
+
+/// Where the guest finds the folder that the host shares with it.
+pub const SHARE: &str = "/run/redirect-peer";
+
+/// What is booted, and how.
+#[derive(Debug, Clone)]
+pub struct Spec<'a> {
+    /// virtme-ng.
+    pub vng: &'a VirtmeNg,
+    /// KVM or software emulation.
+    pub accel: Accel,
+    /// The kernel image.
+    pub image: &'a Path,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Guest memory, MiB.
+    pub memory_mib: u32,
+    /// A shell line that the guest runs as root; made of fixed text only.
+    pub script: &'a str,
+    /// A host folder that the guest sees, read-only, as [`SHARE`].
+    pub share: &'a Path,
+    /// More devices.
+    pub devices: Vec<Device>,
+}
+
+/// A virtual machine that runs. It is ended, with everything it started, when dropped.
+#[derive(Debug)]
+pub struct Vm {
+    running: Running,
+    scratch: TempDir,
+}
+
+impl Spec<'_> {
+    /// The command that boots it, its files being in `scratch`. Pure, so that it
+    /// can be shown and tested without QEMU.
+    pub fn program(&self, scratch: &Path) -> Program {
+        let mut devices = vec![
+            Device::console(),
+            Device::events(&scratch.join("events")),
+            Device::control(&scratch.join("control")),
+            Device::exit_on_panic(),
+            Device::nmi_tells_all(),
+        ];
+        devices.extend(self.devices.iter().cloned());
+        let mut share = OsString::from(SHARE);
+        share.push("=");
+        share.push(self.share);
+        let mut program = Program::new(&self.vng.program)
+            .args(["--mods", "none", "--kimg"])
+            .arg(self.image)
+            .args([
+                "--force-9p",
+                "--disable-monitor",
+                "--verbose",
+                "--show-boot-console",
+            ])
+            .args(["--user", "root", "--cwd", "/"])
+            .arg("--cpus")
+            .arg(self.cpus.to_string())
+            .arg("--memory")
+            .arg(format!("{}M", self.memory_mib))
+            .arg("--rodir")
+            .arg(share)
+            .arg("--script-sh")
+            .arg(self.script);
+        if self.accel == Accel::Tcg {
+            program = program.arg("--disable-kvm");
+        }
+        for arg in devices.iter().flat_map(|d| &d.kernel) {
+            program = program.arg("-a").arg(arg);
+        }
+        // Takes everything that follows.
+        program
+            .arg("--qemu-opts")
+            .args(devices.iter().flat_map(|d| &d.qemu))
+    }
+
+    /// Boots it.
+    pub fn boot(&self) -> Result<Vm> {
+        let scratch = tempfile::Builder::new()
+            .prefix("redirect-peer-")
+            .tempdir()
+            .context("making a folder for the virtual machine's sockets")?;
+        let file = |name: &str| {
+            File::create(scratch.path().join(name)).with_context(|| format!("making {name}"))
+        };
+        file("events")?;
+        let program = self.program(scratch.path());
+        let running = program.spawn(file("output")?.into(), file("console")?.into())?;
+        Ok(Vm { running, scratch })
+    }
+}
+
+impl Vm {
+    /// What the kernel writes to its console, and QEMU to its standard error.
+    pub fn console(&self) -> PathBuf {
+        self.scratch.path().join("console")
+    }
+
+    /// What comes through the events port.
+    pub fn events(&self) -> PathBuf {
+        self.scratch.path().join("events")
+    }
+
+    /// What the guest's script prints.
+    pub fn output(&self) -> PathBuf {
+        self.scratch.path().join("output")
+    }
+
+    /// How it ended, if it has.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.running.try_wait()
+    }
+
+    /// Asks a guest that does not go on for what it was doing: registers of
+    /// each CPU, then an NMI, upon which the kernel writes its tasks and locks
+    /// to the console and ends. What cannot be had is said in its place.
+    pub fn post_mortem(&mut self, patience: Duration) -> Vec<String> {
+        let mut found = match qmp::registers(&self.scratch.path().join("control"), patience) {
+            Ok(text) => text.lines().map(str::to_owned).collect(),
+            Err(e) => vec![format!("registers: could not be had: {e:#}")],
+        };
+        if let Err(e) = qmp::nmi(&self.scratch.path().join("control"), patience) {
+            found.push(format!("task dump: could not be had: {e:#}"));
+            return found;
+        }
+        let until = std::time::Instant::now() + patience;
+        while std::time::Instant::now() < until && matches!(self.try_wait(), Ok(None)) {
+            std::thread::sleep(crate::exec::POLL);
+        }
+        found
+    }
+
+    /// Ends it and everything it started.
+    pub fn end(&mut self) {
+        self.running.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that QEMU's own arguments come last, after every argument of virtme-run.
+    #[test]
+    fn qemu_arguments_come_last() {
+        let vng = VirtmeNg {
+            program: "virtme-run".into(),
+            version: "0".into(),
+        };
+        let spec = Spec {
+            vng: &vng,
+            accel: Accel::Tcg,
+            image: Path::new("/k"),
+            cpus: 2,
+            memory_mib: 1024,
+            script: "true",
+            share: Path::new("/s p"),
+            devices: vec![],
+        };
+        let line = spec.program(Path::new("/x")).line();
+        let (own, qemu) = line.split_once("--qemu-opts").unwrap();
+        assert!(
+            own.contains("--disable-kvm")
+                && own.contains("'/run/redirect-peer=/s p'") == line.contains("'")
+        );
+        assert!(qemu.contains("name=redirect-peer.events"), "{qemu}");
+        assert!(!qemu.contains("--"), "{qemu}");
+    }
+}
