@@ -1,7 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the kernel logs when something is wrong.
+//!
+//! A [`Scanner`] reads the console as it comes and gives [`Report`]s, an
+//! [`Allowlist`] says which of them are known and harmless, a [`Decoder`] adds
+//! file and line to their functions. What a report looks like is data:
+//! vm/splats.toml, which is compiled in, so that no missing file turns the
+//! check off.
+
+mod allow;
+mod decode;
+mod fingerprint;
+mod line;
+mod rules;
+mod scanner;
 
 use serde::{Deserialize, Serialize};
+
+pub use allow::Allowlist;
+pub use decode::Decoder;
+pub use line::clean;
+pub use scanner::{Notice, Report, Scanner};
 
 /// A report that the kernel logged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

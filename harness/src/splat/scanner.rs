@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Finds the kernel's reports on its console, while it comes. Takes anything,
+//! keeps a bounded part of it.
+
+use std::collections::BTreeSet;
+
+use protocol::{MARK_END, MARK_START};
+
+use super::{
+    Splat,
+    fingerprint::{fingerprint, functions, is_frame},
+    line::{Message, messages},
+    rules::{Pattern, RULES, UNNAMED, glob},
+};
+
+/// A line without end is taken as it is after this many bytes.
+const LONGEST_LINE: usize = 16 << 10;
+/// A message that comes later than this is not part of the report. Microseconds.
+const GAP: u64 = 2_000_000;
+/// Lines kept of a report.
+const KEPT_LINES: usize = 200;
+/// Lines kept of a report once there are [`FULL_REPORTS`].
+const FEW_LINES: usize = 3;
+/// Reports of which everything is kept.
+const FULL_REPORTS: usize = 100;
+/// Different reports kept for a case; the rest are counted.
+const MOST_FOR_A_CASE: usize = 50;
+/// Different reports kept at all; the rest are counted.
+const MOST_REPORTS: usize = 1000;
+/// Reports that may be under way at once, one for each CPU or task.
+const MOST_OPEN: usize = 16;
+/// Names of cases that are remembered, and how long one may be.
+const MOST_CASES: usize = 10_000;
+const LONGEST_NAME: usize = 200;
+
+/// A report and the case during which it came. Two cases with the same report
+/// have one each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What the kernel logged.
+    pub splat: Splat,
+    /// The case that was running; `None` between cases, while booting and after.
+    pub case: Option<String>,
+    /// Outside a case, the last one that ran before it.
+    pub after: Option<String>,
+}
+
+/// That a report has begun. What it says will be known at the end of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// As [`Splat::kind`].
+    pub kind: String,
+    /// The line that says so.
+    pub line: String,
+    /// The kernel cannot go on: waiting for progress is in vain.
+    pub fatal: bool,
+}
+
+/// Reads a console.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    partial: Vec<u8>,
+    timed: u64,
+    untimed: u64,
+    case: Option<String>,
+    last: Option<String>,
+    marked: BTreeSet<String>,
+    open: Vec<Open>,
+    /// A line of `=`, which is part of the report if one follows.
+    rule: Option<String>,
+    /// Somebody asked for a dump of all tasks: its stack traces are no reports.
+    dumping: bool,
+    fatal: bool,
+    reports: Vec<Report>,
+}
+
+/// A report under way.
+#[derive(Debug)]
+struct Open {
+    pattern: &'static Pattern,
+    title: String,
+    fatal: bool,
+    lines: Vec<String>,
+    seen_lines: usize,
+    functions: Vec<String>,
+    /// A stack trace that may be the last thing in it has begun.
+    last_trace: bool,
+    armed: bool,
+    at: Option<u64>,
+    writer: String,
+    case: Option<String>,
+    after: Option<String>,
+}
+
+impl Scanner {
+    /// Takes bytes as they come and says which reports begin in them.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        for part in bytes.split_inclusive(|b| matches!(b, b'\n' | b'\r')) {
+            let (text, whole) = match part.split_last() {
+                Some((b'\n' | b'\r', text)) => (text, true),
+                _ => (part, false),
+            };
+            // A piece at a time, so that no single call makes the line long either.
+            for piece in text.chunks(LONGEST_LINE / 4) {
+                self.partial.extend_from_slice(piece);
+                if self.partial.len() > LONGEST_LINE {
+                    self.flush_long(&mut notices);
+                }
+            }
+            if whole {
+                let line = std::mem::take(&mut self.partial);
+                self.line(&line, &mut notices);
+            }
+        }
+        notices
+    }
+
+    /// Messages of the kernel so far. None means that nobody was watching, not
+    /// that nothing was wrong.
+    pub fn lines(&self) -> u64 {
+        if self.timed > 0 {
+            self.timed
+        } else {
+            self.untimed
+        }
+    }
+
+    /// Whether the kernel log says that `case` started.
+    pub fn marked(&self, case: &str) -> bool {
+        self.marked.contains(case)
+    }
+
+    /// Whether a report so far means that the kernel cannot go on.
+    pub fn fatal(&self) -> bool {
+        self.fatal
+    }
+
+    /// The reports, in the order in which they were over.
+    pub fn finish(mut self) -> Vec<Report> {
+        let line = std::mem::take(&mut self.partial);
+        self.line(&line, &mut Vec::new());
+        for open in std::mem::take(&mut self.open) {
+            self.close(open);
+        }
+        self.reports
+    }
+
+    /// Takes a line that is too long to wait for its end, but not the start of
+    /// a message at the end of it.
+    fn flush_long(&mut self, notices: &mut Vec<Notice>) {
+        let tail = self.partial.len().saturating_sub(LONGEST_LINE / 8);
+        let at = self.partial[tail..]
+            .iter()
+            .position(|b| *b == b'[')
+            .map_or(self.partial.len(), |i| tail + i);
+        let rest = self.partial.split_off(at);
+        let line = std::mem::replace(&mut self.partial, rest);
+        self.line(&line, notices);
+    }
+
+    fn line(&mut self, raw: &[u8], notices: &mut Vec<Notice>) {
+        for message in messages(raw) {
+            match message.at {
+                Some(_) => self.timed += 1,
+                None => self.untimed += 1,
+            }
+            self.message(&message, notices);
+        }
+    }
+
+    fn message(&mut self, message: &Message, notices: &mut Vec<Notice>) {
+        let text = message.text.as_str();
+        // With timestamps, what has none is not from the kernel.
+        if (message.at.is_some() || self.timed == 0) && self.mark(text) {
+            return;
+        }
+        if text.starts_with("sysrq: Show ") {
+            self.dumping = true;
+        }
+        // Each CPU or task, and user space, writes a stream of its own.
+        let writer = if message.at.is_some() {
+            message.caller.as_str()
+        } else {
+            "-"
+        };
+        let open = self.open.iter().position(|o| o.writer == writer);
+        let open = open.and_then(|at| {
+            let o = &self.open[at];
+            let late =
+                matches!((o.at, message.at), (Some(a), Some(b)) if b.saturating_sub(a) > GAP);
+            if !late {
+                return Some(at);
+            }
+            let o = self.open.remove(at);
+            self.close(o);
+            None
+        });
+        if let Some(at) = open
+            && self.open[at].ends_with(text)
+        {
+            let mut o = self.open.remove(at);
+            o.take(text, message.at);
+            self.close(o);
+            return;
+        }
+        let pattern = RULES
+            .find(text)
+            .filter(|p| !(self.dumping && p.kind == "trace"));
+        match (open, pattern) {
+            (Some(at), Some(p)) if self.belongs(&self.open[at], p) => {
+                self.join(at, p, message, notices)
+            }
+            (Some(at), Some(p)) => {
+                let o = self.open.remove(at);
+                self.close(o);
+                self.begin(p, message, writer, notices);
+            }
+            (None, Some(p)) => self.begin(p, message, writer, notices),
+            (Some(at), None) => {
+                let o = &mut self.open[at];
+                if o.is_over_before(text) {
+                    let o = self.open.remove(at);
+                    self.close(o);
+                } else {
+                    o.take(text, message.at);
+                    self.close_if_full(at);
+                }
+            }
+            (None, None) => {}
+        }
+        self.rule = is_rule(text).then(|| text.to_owned());
+    }
+
+    /// Whether a line of `pattern` is part of the report that is under way. What
+    /// begins in another case is one of its own, but for the rest of one that
+    /// the mark of a case fell into.
+    fn belongs(&self, open: &Open, pattern: &Pattern) -> bool {
+        pattern.joins(&open.pattern.kind)
+            && (open.case == self.case || (!pattern.names() && !open.last_trace))
+    }
+
+    /// Takes the mark of a case; gives whether it was one.
+    fn mark(&mut self, text: &str) -> bool {
+        let name = |name: &str| name.chars().take(LONGEST_NAME).collect::<String>();
+        if let Some(case) = text.strip_prefix(MARK_START).map(name) {
+            if self.marked.len() < MOST_CASES {
+                self.marked.insert(case.clone());
+            }
+            self.dumping = false;
+            self.case = Some(case);
+            true
+        } else if let Some(case) = text.strip_prefix(MARK_END).map(name) {
+            self.last = Some(case);
+            self.case = None;
+            true
+        } else {
+            // Nothing else that the guest writes about itself is a report either.
+            text.starts_with("redirect-peer: ")
+        }
+    }
+
+    fn begin(
+        &mut self,
+        pattern: &'static Pattern,
+        message: &Message,
+        writer: &str,
+        notices: &mut Vec<Notice>,
+    ) {
+        let mut lines = Vec::new();
+        lines.extend(self.rule.take());
+        let mut open = Open {
+            pattern,
+            title: message.text.trim().to_owned(),
+            fatal: pattern.fatal,
+            seen_lines: lines.len(),
+            lines,
+            functions: Vec::new(),
+            last_trace: false,
+            armed: pattern.after.is_empty(),
+            at: message.at,
+            writer: writer.to_owned(),
+            case: self.case.clone(),
+            after: if self.case.is_none() {
+                self.last.clone()
+            } else {
+                None
+            },
+        };
+        open.take(&message.text, message.at);
+        self.notice(pattern, &message.text, notices);
+        if self.open.len() == MOST_OPEN {
+            let oldest = self.open.remove(0);
+            self.close(oldest);
+        }
+        self.open.push(open);
+        self.close_if_full(self.open.len() - 1);
+    }
+
+    fn join(
+        &mut self,
+        at: usize,
+        pattern: &'static Pattern,
+        message: &Message,
+        notices: &mut Vec<Notice>,
+    ) {
+        let open = &mut self.open[at];
+        if open.pattern.kind == UNNAMED && pattern.names() {
+            open.pattern = pattern;
+            open.title = message.text.trim().to_owned();
+            open.armed = pattern.after.is_empty();
+        }
+        let news = pattern.fatal && !open.fatal;
+        open.fatal |= pattern.fatal;
+        open.take(&message.text, message.at);
+        if news {
+            self.notice(pattern, &message.text, notices);
+        }
+        self.close_if_full(at);
+    }
+
+    fn notice(&mut self, pattern: &Pattern, line: &str, notices: &mut Vec<Notice>) {
+        self.fatal |= pattern.fatal;
+        // Noise must not become a list without end either.
+        if notices.len() < MOST_OPEN || pattern.fatal && notices.len() < MOST_REPORTS {
+            notices.push(Notice {
+                kind: pattern.kind.clone(),
+                line: line.to_owned(),
+                fatal: pattern.fatal,
+            });
+        }
+    }
+
+    fn close_if_full(&mut self, at: usize) {
+        if self.open[at].seen_lines >= self.open[at].pattern.most {
+            let open = self.open.remove(at);
+            self.close(open);
+        }
+    }
+
+    fn close(&mut self, open: Open) {
+        let mut report = open.into_report();
+        let same_case = |r: &&mut Report| r.case == report.case;
+        if let Some(old) = self
+            .reports
+            .iter_mut()
+            .filter(same_case)
+            .find(|r| r.splat.fingerprint == report.splat.fingerprint)
+        {
+            old.splat.count += 1;
+            old.splat.fatal |= report.splat.fatal;
+            return;
+        }
+        let of_case = self
+            .reports
+            .iter()
+            .filter(|r| r.case == report.case)
+            .count();
+        let full = self.reports.len() >= MOST_REPORTS;
+        let stands_for_the_rest = if of_case > MOST_FOR_A_CASE || (full && of_case > 0) {
+            self.reports.iter_mut().rfind(|r| r.case == report.case)
+        } else if self.reports.len() >= MOST_REPORTS + MOST_CASES {
+            self.reports.last_mut()
+        } else {
+            None
+        };
+        if let Some(last) = stands_for_the_rest {
+            last.splat.count += 1;
+            last.splat.fatal |= report.splat.fatal;
+            return;
+        }
+        if of_case == MOST_FOR_A_CASE {
+            report.splat.kind = "flood".into();
+            report.splat.fingerprint = "flood".into();
+            report.splat.title = format!(
+                "more reports than can be kept; the next was: {}",
+                report.splat.title
+            );
+        }
+        if self.reports.len() >= FULL_REPORTS {
+            report.splat.lines.truncate(FEW_LINES);
+        }
+        self.reports.push(report);
+    }
+}
+
+impl Open {
+    fn take(&mut self, text: &str, at: Option<u64>) {
+        self.seen_lines += 1;
+        self.at = at.or(self.at);
+        if self.lines.len() < KEPT_LINES {
+            self.lines.push(text.to_owned());
+        }
+        self.armed |= self.pattern.after.iter().any(|a| glob(a, text));
+        self.last_trace |= self.armed && is_frame(text);
+        for function in functions(text, &RULES.fingerprint.noise) {
+            if self.functions.len() < self.pattern.functions
+                && self.functions.last() != Some(&function)
+            {
+                self.functions.push(function);
+            }
+        }
+    }
+
+    /// Whether `text` is its last line.
+    fn ends_with(&self, text: &str) -> bool {
+        self.pattern.end.iter().any(|e| glob(e, text))
+    }
+
+    /// Whether `text` comes after it, where nothing marks its end.
+    fn is_over_before(&self, text: &str) -> bool {
+        self.pattern.end.is_empty() && self.last_trace && !goes_with_trace(text)
+    }
+
+    fn into_report(self) -> Report {
+        let named = self.pattern.kind != UNNAMED;
+        let title = if named {
+            self.title
+        } else {
+            self.lines.get(1).cloned().unwrap_or(self.title)
+        };
+        let functions = &self.functions[..self.functions.len().min(self.pattern.functions)];
+        Report {
+            splat: Splat {
+                kind: self.pattern.kind.clone(),
+                fingerprint: fingerprint(&self.pattern.kind, &title, functions),
+                title,
+                lines: self.lines,
+                count: 1,
+                fatal: self.fatal,
+            },
+            case: self.case,
+            after: self.after,
+        }
+    }
+}
+
+fn is_rule(text: &str) -> bool {
+    text.len() >= 20 && text.bytes().all(|b| b == b'=')
+}
+
+/// Lines that stand between and behind stack traces of one report.
+fn goes_with_trace(text: &str) -> bool {
+    const STARTS: [&str; 24] = [
+        "RIP",
+        "RSP",
+        "RAX",
+        "RDX",
+        "RBP",
+        "R10",
+        "R13",
+        "FS:",
+        "CS:",
+        "CR2",
+        "DR0",
+        "DR3",
+        "Code:",
+        "PKRU",
+        "Call ",
+        "CPU:",
+        "Hardware",
+        "Modules",
+        "NMI backtrace",
+        "Sending NMI",
+        "Workqueue",
+        "rcu: ",
+        "Tainted",
+        "backtrace",
+    ];
+    text.is_empty()
+        || text.starts_with([' ', '\t', '<'])
+        || STARTS.iter().any(|s| text.starts_with(s))
+}
