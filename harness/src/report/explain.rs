@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One problem in a terminal: what was expected, what came, why, and what helps
+//! to see the cause.
+
+use std::fmt::Write;
+
+use super::{
+    problems::{Problem, context, got},
+    table::{Style, paint},
+    text,
+};
+use crate::{results::Results, splat::Splat, verdict::Verdict};
+
+/// Lines of a stack trace, a dump or a verifier log that are shown.
+const FEW: usize = 12;
+/// With --verbose.
+const MANY: usize = 200;
+
+/// Writes one problem below its heading.
+pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>, style: Style) {
+    let most = if style.verbose { MANY } else { FEW };
+    let word = paint(
+        style,
+        problem.verdict,
+        &problem.verdict.word().to_uppercase(),
+    );
+    let mut part = Part { out, most };
+    match problem.case {
+        Some(case) => {
+            part.heading(
+                &word,
+                &format!("{} on {}", text::line(&case.name), problem.places()),
+            );
+            if let Some(info) = text::case(results, &case.name) {
+                part.field(
+                    "case",
+                    &format!("{} [{}]", info.summary, info.proves.join(" ")),
+                );
+            }
+            part.field("expected", &text::expected(&case.expected));
+            let got = got(case);
+            part.field("got", &got);
+            // A failed assertion is its own reason: once is enough.
+            let why = text::line(problem.why);
+            if !got.ends_with(&why) {
+                part.field("why", &why);
+            }
+            part.list("context", &context(case));
+        }
+        None => {
+            part.heading(&word, &format!("the run {}", problem.places()));
+            let empty = problem.runs.iter().any(|r| r.cases.is_empty());
+            part.field(
+                "why",
+                if empty && problem.why.is_empty() {
+                    "the run has no cases"
+                } else {
+                    problem.why
+                },
+            );
+        }
+    }
+    for splat in problem.splats() {
+        part.splat(splat);
+    }
+    let Some(run) = problem.runs.first() else {
+        return;
+    };
+    if problem.verdict == Verdict::Hang {
+        let lines: Vec<String> = run
+            .post_mortem
+            .iter()
+            .flat_map(|l| text::lines(l))
+            .collect();
+        part.list("its state", &lines);
+    }
+    part.field("console", &run.console);
+}
+
+struct Part<'a> {
+    out: &'a mut String,
+    most: usize,
+}
+
+impl Part<'_> {
+    fn heading(&mut self, word: &str, what: &str) {
+        let _ = writeln!(self.out, "{word}  {what}");
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let value = text::line(value);
+        if !value.is_empty() {
+            let _ = writeln!(self.out, "    {name:<9} {value}");
+        }
+    }
+
+    fn list(&mut self, name: &str, lines: &[String]) {
+        for (at, line) in lines.iter().take(self.most).enumerate() {
+            let name = if at == 0 { name } else { "" };
+            let _ = writeln!(self.out, "    {name:<9} {line}");
+        }
+        if lines.len() > self.most {
+            let more = text::count(lines.len() - self.most, "more line");
+            let _ = writeln!(
+                self.out,
+                "    {:<9} ... {more}: --verbose, or report.html of --results",
+                ""
+            );
+        }
+    }
+
+    fn splat(&mut self, splat: &Splat) {
+        let times = if splat.count > 1 {
+            format!(", {} times", splat.count)
+        } else {
+            String::new()
+        };
+        self.field("kernel", &format!("{}{times}: {}", splat.kind, splat.title));
+        // The stack trace says most, and comes last.
+        let lines: Vec<String> = splat.lines.iter().flat_map(|l| text::lines(l)).collect();
+        let trace = lines
+            .iter()
+            .position(|l| l.contains("Call Trace"))
+            .unwrap_or(0);
+        self.list("", &lines[trace..]);
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What was found out, for people and for other tools. Everything here is made
+//! from [`Results`] and nothing else but the consoles beside them.
+//!
+//! Names, messages and console lines come from a guest, a tree or a patch: each
+//! report escapes them by its own rules, and none is ever a shell line.
+
+mod console;
+mod explain;
+mod html;
+mod json;
+mod junit;
+mod kcidb;
+mod ktap;
+mod problems;
+mod reproduce;
+#[cfg(test)]
+mod sample;
+mod table;
+mod tested;
+mod text;
+mod times;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::{cache::write_whole, results::Results};
+
+pub use json::load;
+pub use table::{Style, table, table_in};
+pub use times::times;
+
+/// Writes every report into `dir`, each whole or not at all. `results.json` is
+/// the last: where it is, the others are.
+pub fn write_all(results: &Results, dir: &Path) -> Result<()> {
+    let write = |name: &str, text: String| write_whole(&dir.join(name), text.as_bytes());
+    write("results.ktap", ktap::ktap(results))?;
+    write("junit.xml", junit::junit(results)?)?;
+    write("kcidb.json", kcidb::kcidb(results)?)?;
+    write("report.html", html::html(results, dir))?;
+    write(
+        "tested-by.txt",
+        tested::tested_by(results, &tested::identity()),
+    )?;
+    write("reproduce.sh", reproduce::script(results))?;
+    make_executable(&dir.join("reproduce.sh"))?;
+    write("results.json", json::json(results)?)
+}
+
+fn make_executable(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o755),
+    )?)
+}

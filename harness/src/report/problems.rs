@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is not as it should be, the same thing once.
+
+use protocol::Outcome;
+
+use super::text;
+use crate::{
+    results::{CaseResult, Results, Run},
+    splat::Splat,
+    verdict::Verdict,
+};
+
+/// One thing, on the kernels that have it.
+#[derive(Debug)]
+pub(super) struct Problem<'a> {
+    /// The case; `None` when it is the run itself.
+    pub(super) case: Option<&'a CaseResult>,
+    pub(super) verdict: Verdict,
+    pub(super) why: &'a str,
+    /// Where; what is shown beside the verdict is from the first.
+    pub(super) runs: Vec<&'a Run>,
+}
+
+/// Everything bad, runs first.
+pub(super) fn bad(results: &Results) -> Vec<Problem<'_>> {
+    let runs = results
+        .runs
+        .iter()
+        .filter(|r| is_bad_itself(r))
+        .map(|run| Problem {
+            case: None,
+            verdict: run.verdict,
+            why: &run.why,
+            runs: vec![run],
+        });
+    runs.chain(cases(results, |v| !v.is_good())).collect()
+}
+
+/// What ended otherwise than by a pass, and had to.
+pub(super) fn declared(results: &Results) -> Vec<Problem<'_>> {
+    cases(results, |v| v.is_good() && v != Verdict::Pass)
+}
+
+/// Whether the run is bad beyond what its cases say.
+pub(super) fn is_bad_itself(run: &Run) -> bool {
+    let case_says = run.cases.iter().any(|c| !c.verdict.is_good());
+    run.cases.is_empty() || (!run.verdict.is_good() && (!run.why.is_empty() || !case_says))
+}
+
+fn cases(results: &Results, wanted: impl Fn(Verdict) -> bool) -> Vec<Problem<'_>> {
+    let mut found: Vec<Problem<'_>> = Vec::new();
+    for name in text::case_names(results) {
+        let first = found.len();
+        for run in &results.runs {
+            for case in run
+                .cases
+                .iter()
+                .filter(|c| c.name == name && wanted(c.verdict))
+            {
+                let same = |p: &&mut Problem<'_>| p.verdict == case.verdict && p.why == case.why;
+                match found[first..].iter_mut().find(same) {
+                    Some(problem) => problem.runs.push(run),
+                    None => found.push(Problem {
+                        case: Some(case),
+                        verdict: case.verdict,
+                        why: &case.why,
+                        runs: vec![run],
+                    }),
+                }
+            }
+        }
+    }
+    found
+}
+
+impl<'a> Problem<'a> {
+    /// `6.12 patched, 5.10 patched`.
+    pub(super) fn places(&self) -> String {
+        self.runs
+            .iter()
+            .map(|r| text::run_name(r))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// The kernel's reports that belong to it.
+    pub(super) fn splats(&self) -> Vec<&'a Splat> {
+        let Some(run) = self.runs.first() else {
+            return Vec::new();
+        };
+        match self.case {
+            Some(case) => of_case(run, case),
+            None => outside(run),
+        }
+    }
+}
+
+/// The kernel's reports during a case.
+pub(super) fn of_case<'a>(run: &'a Run, case: &CaseResult) -> Vec<&'a Splat> {
+    case.splats
+        .iter()
+        .filter_map(|i| run.splats.get(*i))
+        .collect()
+}
+
+/// The kernel's reports during no case.
+pub(super) fn outside(run: &Run) -> Vec<&Splat> {
+    let inside: std::collections::HashSet<usize> = run
+        .cases
+        .iter()
+        .flat_map(|c| c.splats.iter().copied())
+        .collect();
+    run.splats
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| !inside.contains(i))
+        .map(|(_, s)| s)
+        .collect()
+}
+
+/// What the guest said of a case, in words.
+pub(super) fn got(case: &CaseResult) -> String {
+    match &case.outcome {
+        None => "nothing: the guest did not report an end".into(),
+        Some(Outcome::Pass) => "pass".into(),
+        Some(Outcome::Fail(f)) => format!(
+            "fail with {}: {}",
+            text::line(&f.reason),
+            text::line(&f.message)
+        ),
+        Some(Outcome::Skip { why }) => format!("skip: {}", text::line(why)),
+    }
+}
+
+/// What the guest added to a failure, as lines.
+pub(super) fn context(case: &CaseResult) -> Vec<String> {
+    match &case.outcome {
+        Some(Outcome::Fail(f)) => f.context.iter().flat_map(|c| text::lines(c)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The most important of what happened, in one sentence without line breaks.
+pub(super) fn summary(case: &CaseResult) -> String {
+    if case.why.is_empty() && case.verdict != Verdict::Pass {
+        format!(
+            "had to {}, and came to: {}",
+            text::expected(&case.expected),
+            got(case)
+        )
+    } else {
+        text::line(&case.why)
+    }
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The table of cases by kernels, for a terminal, and what is bad below it.
+
+use std::fmt::Write;
+
+use super::{
+    explain::explain,
+    problems::{bad, declared},
+    text,
+};
+use crate::{
+    results::{Results, Run},
+    verdict::Verdict,
+};
+
+/// How a table is to look.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    /// With the terminal's colours.
+    pub colour: bool,
+    /// With the reasons of what is good and no pass, and with more of each failure.
+    pub verbose: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+}
+
+/// Cases by kernels, as wide as the terminal.
+pub fn table(results: &Results, colour: bool, verbose: bool) -> String {
+    table_in(
+        results,
+        Style {
+            colour,
+            verbose,
+            width: terminal_width(),
+        },
+    )
+}
+
+/// Cases by kernels.
+pub fn table_in(results: &Results, style: Style) -> String {
+    let mut out = String::new();
+    grid(&mut out, results, style);
+    let problems = bad(results);
+    if !problems.is_empty() {
+        out.push('\n');
+    }
+    for problem in &problems {
+        explain(&mut out, results, problem, style);
+    }
+    if style.verbose {
+        let declared = declared(results);
+        if !declared.is_empty() {
+            out.push_str("as declared:\n");
+        }
+        for one in declared {
+            let name = one.case.map(|c| text::line(&c.name)).unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "  {name} on {}: {}: {}",
+                one.places(),
+                one.verdict,
+                text::line(one.why)
+            );
+        }
+        out.push('\n');
+    }
+    summary(&mut out, results, style);
+    out
+}
+
+fn summary(out: &mut String, results: &Results, style: Style) {
+    let counts: Vec<String> = Verdict::ALL
+        .iter()
+        .map(|v| (results.count(*v), v))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, v)| paint(style, *v, &format!("{n} {v}")))
+        .collect();
+    let verdict = if results.is_good() {
+        paint(style, Verdict::Pass, "everything is as it should be")
+    } else if results.runs.is_empty() {
+        paint(style, Verdict::Fail, "nothing was run: this proves nothing")
+    } else {
+        paint(style, Verdict::Fail, "not as it should be")
+    };
+    let counts = if counts.is_empty() {
+        "no verdicts".to_owned()
+    } else {
+        counts.join(", ")
+    };
+    let _ = writeln!(
+        out,
+        "{verdict}: {counts}, in {}, {}",
+        text::count(results.runs.len(), "run"),
+        text::seconds(results.seconds)
+    );
+}
+
+fn grid(out: &mut String, results: &Results, style: Style) {
+    let names = text::case_names(results);
+    let longest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
+    let first = longest.clamp(4, style.width.saturating_sub(18).clamp(12, 60));
+    let mut rest: &[Run] = &results.runs;
+    while !rest.is_empty() {
+        // As many kernels side by side as the terminal has room for.
+        let mut used = first;
+        let fit = rest
+            .iter()
+            .take_while(|r| {
+                used += 2 + column_width(r);
+                used <= style.width
+            })
+            .count()
+            .max(1);
+        let (now, later) = rest.split_at(fit);
+        rest = later;
+        block(out, &names, first, now, style);
+        if !rest.is_empty() {
+            out.push('\n');
+        }
+    }
+}
+
+fn column_width(run: &Run) -> usize {
+    let words = run.cases.iter().map(|c| c.verdict.word().len());
+    let headings = heading(run).map(|h| h.chars().count());
+    words
+        .chain(headings)
+        .chain([run.verdict.word().len()])
+        .max()
+        .unwrap_or(0)
+}
+
+fn heading(run: &Run) -> [String; 3] {
+    let version = if run.source.is_empty() {
+        &run.base
+    } else {
+        &run.source
+    };
+    let flavor = if run.flavor == "default" {
+        String::new()
+    } else {
+        text::line(&run.flavor)
+    };
+    [text::line(version), run.arm.word().to_owned(), flavor].map(|h| text::squeeze(&h, 16))
+}
+
+fn block(out: &mut String, names: &[&str], first: usize, runs: &[Run], style: Style) {
+    let widths: Vec<usize> = runs.iter().map(column_width).collect();
+    for (at, title) in ["case", "", ""].into_iter().enumerate() {
+        let heads: Vec<String> = runs.iter().map(|r| heading(r)[at].clone()).collect();
+        if heads.iter().all(String::is_empty) {
+            continue;
+        }
+        let mut row = format!("{title:<first$}");
+        for (head, width) in heads.iter().zip(&widths) {
+            let _ = write!(row, "  {head:<width$}");
+        }
+        let _ = writeln!(out, "{}", row.trim_end());
+    }
+    for name in names {
+        let shown = text::squeeze(&text::line(name), first);
+        let mut row = format!("{shown:<first$}");
+        for (at, (run, width)) in runs.iter().zip(&widths).enumerate() {
+            let verdict = run
+                .cases
+                .iter()
+                .find(|c| c.name == *name)
+                .map(|c| c.verdict);
+            let word = verdict.map_or("-", Verdict::word);
+            let pad = if at + 1 == runs.len() {
+                0
+            } else {
+                width - word.len()
+            };
+            let word = verdict.map_or_else(|| word.to_owned(), |v| paint(style, v, word));
+            let _ = write!(row, "  {word}{:pad$}", "");
+        }
+        let _ = writeln!(out, "{row}");
+    }
+}
+
+/// `text` in the colour of a verdict.
+pub(super) fn paint(style: Style, verdict: Verdict, text: &str) -> String {
+    if !style.colour {
+        return text.to_owned();
+    }
+    let colour = match verdict {
+        Verdict::Pass => "32",
+        good if good.is_good() => "36",
+        Verdict::Skip | Verdict::Missing => "1;33",
+        _ => "1;31",
+    };
+    format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+}
+
+/// Columns of the terminal that standard output is; 100 elsewhere.
+fn terminal_width() -> usize {
+    // SAFETY: winsize is four integers, for which all zeroes is a value.
+    let mut size: nix::libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: TIOCGWINSZ writes one winsize, and `size` is one that outlives the call.
+    let status =
+        unsafe { nix::libc::ioctl(nix::libc::STDOUT_FILENO, nix::libc::TIOCGWINSZ, &mut size) };
+    if status == 0 && size.ws_col > 0 {
+        size.ws_col.into()
+    } else {
+        100
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn plain(results: &Results) -> String {
+        table_in(
+            results,
+            Style {
+                colour: false,
+                verbose: false,
+                width: 100,
+            },
+        )
+    }
+
+    /// Verify that each verdict is in the row of its case, and that a good run says so.
+    #[test]
+    fn good_results() {
+        let shown = plain(&sample::good());
+        let row = shown
+            .lines()
+            .find(|l| l.starts_with("delivers_to_peer "))
+            .unwrap();
+        let words: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            words,
+            ["delivers_to_peer", "expected-fail", "pass"],
+            "{shown}"
+        );
+        assert!(shown.contains("everything is as it should be: "), "{shown}");
+    }
+
+    /// Verify that a failure shows what was expected, what came, and the kernel's report.
+    #[test]
+    fn bad_results_are_explained() {
+        let shown = plain(&sample::bad());
+        for part in [
+            "SPLAT  no_leak_of_dst on 6.12 patched",
+            "expected  pass",
+            "got       fail with not-delivered: expected 1 packet",
+            "BUG: KASAN: slab-use-after-free",
+            "(net/core/filter.c:2490)",
+            "HANG  loop_is_bounded",
+            "not as it should be: ",
+        ] {
+            assert!(shown.contains(part), "{part} is not in:\n{shown}");
+        }
+    }
+
+    /// Verify that no results look like good ones.
+    #[test]
+    fn nothing_is_not_good() {
+        let mut results = sample::good();
+        results.runs.clear();
+        assert!(plain(&results).contains("nothing was run"));
+        let mut results = sample::good();
+        results.runs[0].cases.clear();
+        assert!(plain(&results).contains("the run has no cases"));
+    }
+
+    /// Verify that no row is wider than the terminal, and that nothing a guest
+    /// says reaches the terminal as more than text.
+    #[test]
+    fn fits_and_is_harmless() {
+        let mut results = sample::hostile();
+        while results.runs.len() < 12 {
+            let again = results.runs[0].clone();
+            results.runs.push(again);
+        }
+        for width in [40, 80, 200] {
+            let shown = table_in(
+                &results,
+                Style {
+                    colour: false,
+                    verbose: true,
+                    width,
+                },
+            );
+            let grid = shown.split("\n\n").next().unwrap();
+            assert!(
+                grid.lines().all(|l| l.chars().count() <= width),
+                "{width}:\n{grid}"
+            );
+            assert!(!shown.chars().any(|c| c.is_control() && c != '\n'));
+        }
+        let shown = table_in(
+            &sample::bad(),
+            Style {
+                colour: true,
+                verbose: false,
+                width: 80,
+            },
+        );
+        assert!(shown.contains("\u{1b}[1;31mHANG\u{1b}[0m"));
+    }
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A paragraph for a mail, with the tag only where it is deserved.
+
+use std::process::Command;
+
+use super::{problems, text};
+use crate::{results::Results, verdict::Verdict};
+
+/// Who tests, as git knows them; a place to fill in where it does not.
+pub(super) fn identity() -> String {
+    let ask = |key: &str| {
+        let out = Command::new("git")
+            .args(["config", "--get", key])
+            .output()
+            .ok()?;
+        let text = text::line(&String::from_utf8_lossy(&out.stdout));
+        (!text.is_empty()).then_some(text)
+    };
+    match (ask("user.name"), ask("user.email")) {
+        (Some(name), Some(mail)) => format!("{name} <{mail}>"),
+        _ => "Your Name <you@example.org>".into(),
+    }
+}
+
+/// The paragraph.
+pub(super) fn tested_by(results: &Results, who: &str) -> String {
+    let mut out = Vec::new();
+    let kernels: Vec<String> = results
+        .runs
+        .iter()
+        .map(|r| {
+            let flavor = if r.flavor == "default" {
+                String::new()
+            } else {
+                format!(", {}", text::line(&r.flavor))
+            };
+            format!("{} ({}{flavor})", text::line(&r.source), r.arm.word())
+        })
+        .collect();
+    let counts: Vec<String> = Verdict::ALL
+        .iter()
+        .map(|v| (results.count(*v), v))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, v)| format!("{n} {v}"))
+        .collect();
+    let machine = &results.machine;
+    let intro = format!(
+        "{} of bpf_redirect_peer() on Linux {}, booted in QEMU ({}): {}.",
+        text::count(results.cases.len(), "selftest"),
+        if kernels.is_empty() {
+            "nothing".to_owned()
+        } else {
+            kernels.join(", ")
+        },
+        text::line(&machine.accel),
+        if counts.is_empty() {
+            "no verdicts".to_owned()
+        } else {
+            counts.join(", ")
+        },
+    );
+    out.extend(wrap(&intro, 72));
+    if results.is_good() {
+        out.push(String::new());
+        out.extend(wrap(
+            "Each case failed on the kernel without the series for the reason it has to, and the kernel logged no report.",
+            72,
+        ));
+        out.push(String::new());
+        out.push(format!("Tested-by: {who}"));
+    } else {
+        out.push(String::new());
+        out.push("Not as it should be:".into());
+        for problem in problems::bad(results) {
+            let what = problem
+                .case
+                .map_or_else(|| "the run itself".to_owned(), |c| text::line(&c.name));
+            let why = problem
+                .case
+                .map_or_else(|| text::line(problem.why), problems::summary);
+            out.extend(wrap(
+                &format!(
+                    "- {what} on {}: {}: {why}",
+                    problem.places(),
+                    problem.verdict
+                ),
+                72,
+            ));
+        }
+    }
+    out.join("\n") + "\n"
+}
+
+/// Lines of at most `width` characters, as mails have them.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ').filter(|w| !w.is_empty()) {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// Verify that only good results have the tag, whatever a message says.
+    #[test]
+    fn only_good_results_have_the_tag() {
+        let tag = |r: &Results| {
+            tested_by(r, "A <a@b.c>")
+                .lines()
+                .any(|l| l == "Tested-by: A <a@b.c>")
+        };
+        assert!(tag(&sample::good()));
+        assert!(!tag(&sample::bad()));
+        assert!(!tag(&sample::hostile()));
+        let mut none = sample::good();
+        none.runs.clear();
+        assert!(!tag(&none));
+    }
+
+    /// Verify that lines fit into a mail.
+    #[test]
+    fn lines_are_wrapped() {
+        assert!(
+            tested_by(&sample::good(), "A <a@b.c>")
+                .lines()
+                .all(|l| l.len() <= 72)
+        );
+        assert_eq!(wrap("aaa bbb cc", 7), ["aaa bbb", "cc"]);
+    }
+}
