@@ -59,6 +59,10 @@ pub(super) fn messages(raw: &[u8]) -> Vec<Message> {
 /// Text without what a terminal or a reader could take for something else:
 /// escapes, control characters, marks that turn the direction of writing.
 pub fn clean(text: &str) -> String {
+    // Almost every line is plain already.
+    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -80,11 +84,14 @@ pub fn clean(text: &str) -> String {
                 _ => {}
             },
             '\t' => out.push(c),
+            // Neither may text turn around, nor may a report hold what XML does not know.
             '\u{200e}'
             | '\u{200f}'
             | '\u{202a}'..='\u{202e}'
             | '\u{2066}'..='\u{2069}'
-            | '\u{feff}' => {}
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {}
             c if c.is_control() => {}
             c => out.push(c),
         }

@@ -2,7 +2,7 @@
 //! Finds the kernel's reports on its console, while it comes. Takes anything,
 //! keeps a bounded part of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use protocol::{MARK_END, MARK_START};
 
@@ -61,6 +61,7 @@ pub struct Notice {
 pub struct Scanner {
     partial: Vec<u8>,
     timed: u64,
+    /// Lines without a timestamp, from the kernel's first one on: firmware is before it.
     untimed: u64,
     case: Option<String>,
     last: Option<String>,
@@ -72,6 +73,8 @@ pub struct Scanner {
     dumping: bool,
     fatal: bool,
     reports: Vec<Report>,
+    /// Places in `reports` by case.
+    by_case: HashMap<Option<String>, Vec<usize>>,
 }
 
 /// A report under way.
@@ -163,7 +166,10 @@ impl Scanner {
         for message in messages(raw) {
             match message.at {
                 Some(_) => self.timed += 1,
-                None => self.untimed += 1,
+                None if self.untimed > 0 || message.text.contains("Linux version ") => {
+                    self.untimed += 1
+                }
+                None => {}
             }
             self.message(&message, notices);
         }
@@ -340,33 +346,27 @@ impl Scanner {
 
     fn close(&mut self, open: Open) {
         let mut report = open.into_report();
-        let same_case = |r: &&mut Report| r.case == report.case;
-        if let Some(old) = self
-            .reports
-            .iter_mut()
-            .filter(same_case)
-            .find(|r| r.splat.fingerprint == report.splat.fingerprint)
-        {
-            old.splat.count += 1;
-            old.splat.fatal |= report.splat.fatal;
-            return;
-        }
-        let of_case = self
-            .reports
+        let all = self.reports.len();
+        let places = self
+            .by_case
+            .get(&report.case)
+            .map_or(&[][..], Vec::as_slice);
+        let of_case = places.len();
+        let same = places
             .iter()
-            .filter(|r| r.case == report.case)
-            .count();
-        let full = self.reports.len() >= MOST_REPORTS;
-        let stands_for_the_rest = if of_case > MOST_FOR_A_CASE || (full && of_case > 0) {
-            self.reports.iter_mut().rfind(|r| r.case == report.case)
-        } else if self.reports.len() >= MOST_REPORTS + MOST_CASES {
-            self.reports.last_mut()
+            .find(|i| self.reports[**i].splat.fingerprint == report.splat.fingerprint);
+        let counts_for = if same.is_some() {
+            same
+        } else if of_case > MOST_FOR_A_CASE || all >= MOST_REPORTS {
+            places.last()
         } else {
             None
         };
-        if let Some(last) = stands_for_the_rest {
-            last.splat.count += 1;
-            last.splat.fatal |= report.splat.fatal;
+        let beyond = (all >= MOST_REPORTS + MOST_CASES).then(|| all - 1);
+        if let Some(at) = counts_for.copied().or(beyond) {
+            let splat = &mut self.reports[at].splat;
+            splat.count += 1;
+            splat.fatal |= report.splat.fatal;
             return;
         }
         if of_case == MOST_FOR_A_CASE {
@@ -377,9 +377,13 @@ impl Scanner {
                 report.splat.title
             );
         }
-        if self.reports.len() >= FULL_REPORTS {
+        if all >= FULL_REPORTS {
             report.splat.lines.truncate(FEW_LINES);
         }
+        self.by_case
+            .entry(report.case.clone())
+            .or_default()
+            .push(all);
         self.reports.push(report);
     }
 }
