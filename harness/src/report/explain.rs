@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::{
     problems::{Problem, context, got},
     table::{Style, paint},
-    text,
+    text::{self, wrap},
 };
 use crate::{results::Results, splat::Splat, verdict::Verdict};
 
@@ -25,18 +25,24 @@ pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>
         &problem.verdict.word().to_uppercase(),
     );
     let mut part = Part { out, most };
-    match problem.case {
+    part.heading(
+        &word,
+        &format!("{} on {}", problem.name(), problem.places()),
+    );
+    match problem.case() {
         Some(case) => {
-            part.heading(
-                &word,
-                &format!("{} on {}", text::line(&case.name), problem.places()),
-            );
-            if let Some(info) = text::case(results, &case.name) {
+            if problem.cases.len() == 1
+                && let Some(info) = text::case(results, &case.name)
+            {
                 part.field(
                     "case",
                     &format!("{} [{}]", info.summary, info.proves.join(" ")),
                 );
             }
+            part.list(
+                "cases",
+                &wrap(&problem.names(), style.width.saturating_sub(14).max(30)),
+            );
             part.field("expected", &text::expected(&case.expected));
             let got = got(case);
             part.field("got", &got);
@@ -48,7 +54,6 @@ pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>
             part.list("context", &context(case));
         }
         None => {
-            part.heading(&word, &format!("the run {}", problem.places()));
             let empty = problem.runs.iter().any(|r| r.cases.is_empty());
             part.field(
                 "why",

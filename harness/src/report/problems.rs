@@ -13,8 +13,8 @@ use crate::{
 /// One thing, on the kernels that have it.
 #[derive(Debug)]
 pub(super) struct Problem<'a> {
-    /// The case; `None` when it is the run itself.
-    pub(super) case: Option<&'a CaseResult>,
+    /// The cases, of which the first stands for all; none when it is the run itself.
+    pub(super) cases: Vec<&'a CaseResult>,
     pub(super) verdict: Verdict,
     pub(super) why: &'a str,
     /// Where; what is shown beside the verdict is from the first.
@@ -28,7 +28,7 @@ pub(super) fn bad(results: &Results) -> Vec<Problem<'_>> {
         .iter()
         .filter(|r| is_bad_itself(r))
         .map(|run| Problem {
-            case: None,
+            cases: Vec::new(),
             verdict: run.verdict,
             why: &run.why,
             runs: vec![run],
@@ -61,7 +61,7 @@ fn cases(results: &Results, wanted: impl Fn(Verdict) -> bool) -> Vec<Problem<'_>
                 match found[first..].iter_mut().find(same) {
                     Some(problem) => problem.runs.push(run),
                     None => found.push(Problem {
-                        case: Some(case),
+                        cases: vec![case],
                         verdict: case.verdict,
                         why: &case.why,
                         runs: vec![run],
@@ -70,10 +70,60 @@ fn cases(results: &Results, wanted: impl Fn(Verdict) -> bool) -> Vec<Problem<'_>
             }
         }
     }
-    found
+    together(found)
+}
+
+/// Cases of which there is the same to say, on the same kernels, as one: of a
+/// guest that never came up, a hundred cases are missing for one reason.
+fn together(problems: Vec<Problem<'_>>) -> Vec<Problem<'_>> {
+    let mut merged: Vec<Problem<'_>> = Vec::new();
+    for problem in problems {
+        let own_story = matches!(
+            problem.verdict,
+            Verdict::Splat | Verdict::Crash | Verdict::Hang
+        );
+        let same = |p: &&mut Problem<'_>| {
+            !own_story
+                && (p.verdict, p.why) == (problem.verdict, problem.why)
+                && p.runs.len() == problem.runs.len()
+                && p.runs
+                    .iter()
+                    .zip(&problem.runs)
+                    .all(|(a, b)| std::ptr::eq(*a, *b))
+        };
+        match merged.iter_mut().find(same) {
+            Some(first) => first.cases.extend(problem.cases),
+            None => merged.push(problem),
+        }
+    }
+    merged
 }
 
 impl<'a> Problem<'a> {
+    /// The case that stands for all.
+    pub(super) fn case(&self) -> Option<&'a CaseResult> {
+        self.cases.first().copied()
+    }
+
+    /// `no_leak`, `7 cases`, `the run itself`.
+    pub(super) fn name(&self) -> String {
+        match self.cases.as_slice() {
+            [] => "the run itself".into(),
+            [one] => text::line(&one.name),
+            more => text::count(more.len(), "case"),
+        }
+    }
+
+    /// The names, where there are several.
+    pub(super) fn names(&self) -> String {
+        let names: Vec<String> = self.cases.iter().map(|c| text::line(&c.name)).collect();
+        if names.len() > 1 {
+            names.join(", ")
+        } else {
+            String::new()
+        }
+    }
+
     /// `6.12 patched, 5.10 patched`.
     pub(super) fn places(&self) -> String {
         self.runs
@@ -88,7 +138,7 @@ impl<'a> Problem<'a> {
         let Some(run) = self.runs.first() else {
             return Vec::new();
         };
-        match self.case {
+        match self.case() {
             Some(case) => of_case(run, case),
             None => outside(run),
         }

@@ -5,7 +5,7 @@ use super::{
     problems::{self, is_bad_itself},
     text,
 };
-use crate::results::Results;
+use crate::results::{CaseResult, Results};
 
 /// Flags that say which kernel, and so have to be there again. Which base, arm,
 /// flavor and case is for the script to say.
@@ -74,14 +74,18 @@ fn rounds(results: &Results) -> Vec<(String, Vec<String>)> {
         .any(|w| ["--tree", "--tarball"].contains(&w.as_str()));
     let mut rounds = Vec::new();
     for problem in problems::bad(results) {
-        for run in &problem.runs {
+        for (run, case) in problem
+            .runs
+            .iter()
+            .flat_map(|r| each(&problem).map(move |c| (r, c)))
+        {
             let mut words = vec!["verify".to_owned()];
             if !own_tree {
                 words.extend(["--base".to_owned(), run.base.clone()]);
             }
             words.extend(["--arm".to_owned(), run.arm.word().to_owned()]);
             words.extend(["--flavor".to_owned(), run.flavor.clone()]);
-            let what = match problem.case {
+            let what = match case {
                 // A run that went wrong as a whole needs all of its cases.
                 None => "the run itself".to_owned(),
                 Some(_) if is_bad_itself(run) => continue,
@@ -98,6 +102,13 @@ fn rounds(results: &Results) -> Vec<(String, Vec<String>)> {
         }
     }
     rounds
+}
+
+/// The cases of a problem; `None` for the run itself.
+fn each<'a>(problem: &problems::Problem<'a>) -> impl Iterator<Item = Option<&'a CaseResult>> {
+    let itself = problem.cases.is_empty().then_some(None);
+    let cases = problem.cases.clone();
+    itself.into_iter().chain(cases.into_iter().map(Some))
 }
 
 /// The flags of the command line that say which kernel, each as two words.

@@ -53,14 +53,17 @@ pub fn table_in(results: &Results, style: Style) -> String {
             out.push_str("as declared:\n");
         }
         for one in declared {
-            let name = one.case.map(|c| text::line(&c.name)).unwrap_or_default();
+            let why = text::line(one.why);
             let _ = writeln!(
                 out,
-                "  {name} on {}: {}: {}",
+                "  {} on {}: {}: {why}",
+                one.name(),
                 one.places(),
-                one.verdict,
-                text::line(one.why)
+                one.verdict
             );
+            for line in text::wrap(&one.names(), style.width.saturating_sub(4).max(30)) {
+                let _ = writeln!(out, "    {line}");
+            }
         }
         out.push('\n');
     }

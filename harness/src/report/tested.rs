@@ -3,7 +3,10 @@
 
 use std::process::Command;
 
-use super::{problems, text};
+use super::{
+    problems,
+    text::{self, wrap},
+};
 use crate::{results::Results, verdict::Verdict};
 
 /// Who tests, as git knows them; a place to fill in where it does not.
@@ -72,11 +75,9 @@ pub(super) fn tested_by(results: &Results, who: &str) -> String {
         out.push(String::new());
         out.push("Not as it should be:".into());
         for problem in problems::bad(results) {
-            let what = problem
-                .case
-                .map_or_else(|| "the run itself".to_owned(), |c| text::line(&c.name));
+            let what = problem.name();
             let why = problem
-                .case
+                .case()
                 .map_or_else(|| text::line(problem.why), problems::summary);
             out.extend(wrap(
                 &format!(
@@ -89,21 +90,6 @@ pub(super) fn tested_by(results: &Results, who: &str) -> String {
         }
     }
     out.join("\n") + "\n"
-}
-
-/// Lines of at most `width` characters, as mails have them.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split(' ').filter(|w| !w.is_empty()) {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -135,6 +121,5 @@ mod tests {
                 .lines()
                 .all(|l| l.len() <= 72)
         );
-        assert_eq!(wrap("aaa bbb cc", 7), ["aaa bbb", "cc"]);
     }
 }
