@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::{
-    problems::{Problem, context, got},
+    problems::{Problem, context, got, why},
     table::{Style, paint},
     text::{self, wrap},
 };
@@ -44,26 +44,11 @@ pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>
                 &wrap(&problem.names(), style.width.saturating_sub(14).max(30)),
             );
             part.field("expected", &text::expected(&case.expected));
-            let got = got(case);
-            part.field("got", &got);
-            // A failed assertion is its own reason: once is enough.
-            let why = text::line(problem.why);
-            if !got.ends_with(&why) {
-                part.field("why", &why);
-            }
+            part.field("got", &got(case));
+            part.field("why", &why(problem));
             part.list("context", &context(case));
         }
-        None => {
-            let empty = problem.runs.iter().any(|r| r.cases.is_empty());
-            part.field(
-                "why",
-                if empty && problem.why.is_empty() {
-                    "the run has no cases"
-                } else {
-                    problem.why
-                },
-            );
-        }
+        None => part.field("why", &why(problem)),
     }
     for splat in problem.splats() {
         part.splat(splat);

@@ -168,6 +168,18 @@ pub(super) fn outside(run: &Run) -> Vec<&Splat> {
         .collect()
 }
 
+/// Why, where what the guest said does not say it already.
+pub(super) fn why(problem: &Problem<'_>) -> String {
+    let why = text::line(problem.why);
+    match problem.case() {
+        Some(case) if got(case).ends_with(&why) => String::new(),
+        None if why.is_empty() && problem.runs.iter().any(|r| r.cases.is_empty()) => {
+            "the run has no cases".into()
+        }
+        _ => why,
+    }
+}
+
 /// What the guest said of a case, in words.
 pub(super) fn got(case: &CaseResult) -> String {
     match &case.outcome {

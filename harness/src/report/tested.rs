@@ -3,6 +3,8 @@
 
 use std::process::Command;
 
+use protocol::Arm;
+
 use super::{
     problems,
     text::{self, wrap},
@@ -63,12 +65,16 @@ pub(super) fn tested_by(results: &Results, who: &str) -> String {
         },
     );
     out.extend(wrap(&intro, 72));
-    if results.is_good() {
+    let patched = || results.runs.iter().filter(|r| r.arm == Arm::Patched);
+    if results.is_good() && patched().count() == 0 {
         out.push(String::new());
-        out.extend(wrap(
-            "Each case failed on the kernel without the series for the reason it has to, and the kernel logged no report.",
-            72,
-        ));
+        out.push("No kernel with the series was run: this says nothing of it.".into());
+    } else if results.is_good() {
+        let claims = claims(results);
+        if !claims.is_empty() {
+            out.push(String::new());
+            out.extend(wrap(&claims, 72));
+        }
         out.push(String::new());
         out.push(format!("Tested-by: {who}"));
     } else {
@@ -92,6 +98,26 @@ pub(super) fn tested_by(results: &Results, who: &str) -> String {
     out.join("\n") + "\n"
 }
 
+/// What may be said beyond the counts, each only where it is so.
+fn claims(results: &Results) -> String {
+    let mut claims = Vec::new();
+    let mut controls = results
+        .runs
+        .iter()
+        .filter(|r| r.arm == Arm::Baseline)
+        .flat_map(|r| &r.cases)
+        .peekable();
+    if controls.peek().is_some()
+        && controls.all(|c| matches!(c.verdict, Verdict::ExpectedFail | Verdict::ExpectedSkip))
+    {
+        claims.push("Without the series each case failed, for the reason it had to.");
+    }
+    if results.runs.iter().all(|r| r.splats.is_empty()) {
+        claims.push("No kernel logged a warning or a report.");
+    }
+    claims.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +137,9 @@ mod tests {
         let mut none = sample::good();
         none.runs.clear();
         assert!(!tag(&none));
+        let mut control_only = sample::good();
+        control_only.runs.truncate(1);
+        assert!(!tag(&control_only));
     }
 
     /// Verify that lines fit into a mail.

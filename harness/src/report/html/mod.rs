@@ -85,6 +85,14 @@ impl Page<'_> {
 
     fn problems(&mut self) {
         let problems = problems::bad(self.results);
+        let first = if problems.is_empty() {
+            ""
+        } else {
+            "<a href=\"#problems\">Problems</a>\n"
+        };
+        self.add(&format!(
+            "<nav>{first}<a href=\"#cases\">Cases</a>\n<a href=\"#times\">Times</a>\n<a href=\"#made\">Machine</a></nav>"
+        ));
         if problems.is_empty() {
             return;
         }
@@ -108,15 +116,7 @@ impl Page<'_> {
                 self.field("expected", &text::expected(&case.expected));
                 self.field("got", &got(case));
             }
-            let empty = problem.runs.iter().any(|r| r.cases.is_empty());
-            self.field(
-                "why",
-                if problem.why.is_empty() && empty {
-                    "the run has no cases"
-                } else {
-                    problem.why
-                },
-            );
+            self.field("why", &problems::why(&problem));
             self.add("</dl>");
             if let Some(case) = problem.case() {
                 self.block("Context", &context(case), true);
@@ -277,7 +277,7 @@ mod tests {
             for tag in tags(&page) {
                 match tag.strip_prefix('/') {
                     Some(closed) => assert_eq!(open.pop(), Some(closed)),
-                    None if ["!DOCTYPE", "meta", "br"].contains(&tag) => {}
+                    None if ["!DOCTYPE", "meta", "br", "wbr"].contains(&tag) => {}
                     None => open.push(tag),
                 }
             }

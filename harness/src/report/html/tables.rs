@@ -40,10 +40,9 @@ impl Page<'_> {
             let tip = text::case(results, name)
                 .map(|c| escape(&text::line(&c.summary)))
                 .unwrap_or_default();
-            let mut row = format!(
-                "<tr><th scope=\"row\" title=\"{tip}\">{}</th>",
-                escape(&text::line(name))
-            );
+            // A narrow screen breaks a name where its words end.
+            let shown = escape(&text::line(name)).replace('_', "_<wbr>");
+            let mut row = format!("<tr><th scope=\"row\" title=\"{tip}\">{shown}</th>");
             for run in &results.runs {
                 row.push_str(&cell(run.cases.iter().find(|c| c.name == name)));
             }
@@ -102,12 +101,12 @@ impl Page<'_> {
                 };
                 if case.verdict != other.verdict {
                     rows.push(format!(
-                        "<tr><th scope=\"row\">{}</th><td>{}</td>{}{}<td>{}</td></tr>",
+                        "<tr><th scope=\"row\">{}</th><td>{}</td>{}{}<td class=\"why\">{}</td></tr>",
                         escape(&text::line(&case.name)),
                         escape(&ours.base),
                         cell(Some(case)),
                         cell(Some(other)),
-                        escape(&problems::summary(other))
+                        escape(&problems::summary(if case.verdict.is_good() { other } else { case }))
                     ));
                 }
             }
@@ -129,7 +128,7 @@ impl Page<'_> {
         if self.results.runs.iter().all(|r| r.metrics.is_empty()) {
             return;
         }
-        self.add("<h2 id=\"figures\">Figures</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>figure</th><th>kernel</th><th>value</th><th>unit</th></tr></thead>\n<tbody>");
+        self.add("<h2 id=\"figures\">Figures</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>figure</th><th>kernel</th><th class=\"number\">value</th><th>unit</th></tr></thead>\n<tbody>");
         for run in &self.results.runs {
             for metric in &run.metrics {
                 self.add(&format!(
@@ -146,7 +145,7 @@ impl Page<'_> {
 
     pub(super) fn times(&mut self) {
         let results = self.results;
-        self.add("<h2 id=\"times\">Where the time went</h2>\n<div class=\"wide\"><table class=\"times\">\n<thead><tr><th>step</th><th>of</th><th>time</th><th></th></tr></thead>\n<tbody>");
+        self.add("<h2 id=\"times\">Where the time went</h2>\n<div class=\"wide\"><table class=\"times\">\n<thead><tr><th>step</th><th>of</th><th class=\"number\">time</th><th></th></tr></thead>\n<tbody>");
         let longest = results
             .steps
             .iter()
