@@ -11,12 +11,24 @@ fn harness(cache: &Path, args: &[&str]) -> (Option<i32>, String) {
         .arg(cache)
         .output()
         .unwrap();
-    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    (
+        out.status.code(),
+        String::from_utf8_lossy(&out.stderr).into_owned(),
+    )
 }
 
 fn git(dir: &Path, args: &[&str]) {
     let identity = ["-c", "user.name=t", "-c", "user.email=t@t"];
-    assert!(Command::new("git").arg("-C").arg(dir).args(identity).args(args).status().unwrap().success());
+    assert!(
+        Command::new("git")
+            .arg("-C")
+            .arg(dir)
+            .args(identity)
+            .args(args)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Verify that a tree that is no kernel, one that is no git tree and one that
@@ -85,8 +97,13 @@ fn second_run_waits() {
         .spawn()
         .unwrap();
     let mut said = String::new();
-    BufReader::new(second.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.contains(&format!("waiting for process {}", std::process::id())), "{said}");
+    BufReader::new(second.stderr.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
+    assert!(
+        said.contains(&format!("waiting for process {}", std::process::id())),
+        "{said}"
+    );
     drop(cache);
     assert_eq!(second.wait().unwrap().code(), Some(2));
 }

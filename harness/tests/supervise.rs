@@ -33,11 +33,16 @@ fn grandchild_dies_with_the_pipe() {
         .spawn()
         .unwrap();
     let mut pid = String::new();
-    BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut pid).unwrap();
+    BufReader::new(supervisor.stdout.take().unwrap())
+        .read_line(&mut pid)
+        .unwrap();
     let pid = pid.trim();
     assert!(Path::new("/proc").join(pid).exists(), "the grandchild runs");
     drop(supervisor.stdin.take());
-    assert!(gone_within(pid, Duration::from_secs(5)), "process {pid} outlived its supervisor's pipe");
+    assert!(
+        gone_within(pid, Duration::from_secs(5)),
+        "process {pid} outlived its supervisor's pipe"
+    );
     supervisor.wait().unwrap();
 }
 
@@ -45,12 +50,21 @@ fn grandchild_dies_with_the_pipe() {
 #[test]
 fn leftovers_end_with_the_program() {
     let out = Command::new(HARNESS)
-        .args(["supervise", "--", "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"])
+        .args([
+            "supervise",
+            "--",
+            "sh",
+            "-c",
+            "sleep 600 >/dev/null 2>&1 & echo $!",
+        ])
         .stdin(Stdio::piped())
         .output()
         .unwrap();
     let pid = String::from_utf8(out.stdout).unwrap();
-    assert!(gone_within(pid.trim(), Duration::from_secs(5)), "process {pid} was left behind");
+    assert!(
+        gone_within(pid.trim(), Duration::from_secs(5)),
+        "process {pid} was left behind"
+    );
 }
 
 /// Verify that a status, and a death by signal, come through.

@@ -1,2 +1,64 @@
-//! x
-fn main(){}
+// SPDX-License-Identifier: GPL-2.0-only
+//! The tc selftests of bpf_redirect_peer().
+//!
+//! `list` says what each case promises; `run` runs them, in the guest or as
+//! root on the running kernel, each in network namespaces of its own.
+
+mod bpf;
+mod cases;
+mod fail;
+mod link;
+mod netns;
+mod probe;
+mod report;
+mod run;
+mod topology;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// The tc selftests of bpf_redirect_peer().
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print each case and what it proves
+    List {
+        /// As JSON, with everything that it promises
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run cases, as root
+    Run {
+        /// Only this case; may be repeated
+        #[arg(long = "case", value_name = "NAME")]
+        cases: Vec<String>,
+        /// Only the cases in this file, one a line
+        #[arg(long, value_name = "FILE")]
+        cases_file: Option<PathBuf>,
+        /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
+        #[arg(long, value_name = "PORT")]
+        port: Option<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::List { json } => run::list(json),
+        Command::Run {
+            cases,
+            cases_file,
+            port,
+        } => run::run(cases, cases_file.as_deref(), port.as_deref()),
+    };
+    result.unwrap_or_else(|e| {
+        eprintln!("error: {e:#}");
+        ExitCode::from(3)
+    })
+}

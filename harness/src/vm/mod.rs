@@ -10,8 +10,10 @@ pub use device::Device;
 use std::{
     ffi::OsString,
     fs::File,
+    io::PipeWriter,
     path::{Path, PathBuf},
     process::ExitStatus,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -52,6 +54,7 @@ pub struct Spec<'a> {
 #[derive(Debug)]
 pub struct Vm {
     running: Running,
+    copies: Vec<JoinHandle<()>>,
     scratch: TempDir,
 }
 
@@ -110,10 +113,33 @@ impl Spec<'_> {
             File::create(scratch.path().join(name)).with_context(|| format!("making {name}"))
         };
         file("events")?;
-        let program = self.program(scratch.path());
-        let running = program.spawn(file("output")?.into(), file("console")?.into())?;
-        Ok(Vm { running, scratch })
+        // Pipes, not files: QEMU opens what it is given anew for each stream, and
+        // two writers of one file would each begin at its start.
+        let (output, first) = pipe_into(file("output")?)?;
+        let (console, second) = pipe_into(file("console")?)?;
+        let running = self
+            .program(scratch.path())
+            .spawn(output.into(), console.into())?;
+        Ok(Vm {
+            running,
+            copies: vec![first, second],
+            scratch,
+        })
     }
+}
+
+/// The write end of a pipe whose other end is copied to `file` until every
+/// writer has closed it.
+fn pipe_into(mut file: File) -> Result<(PipeWriter, JoinHandle<()>)> {
+    let (mut from, to) = std::io::pipe().context("making a pipe")?;
+    let copy = thread::spawn(move || {
+        // A full disk must not stop QEMU: what cannot be kept is still read, and
+        // the host finds that marks are missing.
+        if std::io::copy(&mut from, &mut file).is_err() {
+            let _ = std::io::copy(&mut from, &mut std::io::sink());
+        }
+    });
+    Ok((to, copy))
 }
 
 impl Vm {
@@ -151,14 +177,17 @@ impl Vm {
         }
         let until = std::time::Instant::now() + patience;
         while std::time::Instant::now() < until && matches!(self.try_wait(), Ok(None)) {
-            std::thread::sleep(crate::exec::POLL);
+            thread::sleep(crate::exec::POLL);
         }
         found
     }
 
-    /// Ends it and everything it started.
+    /// Ends it and everything it started. What it wrote is whole afterwards.
     pub fn end(&mut self) {
         self.running.end();
+        for copy in self.copies.drain(..) {
+            let _ = copy.join();
+        }
     }
 }
 

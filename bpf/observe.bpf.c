@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What a program on the container's side sees of a probe. */
+#include "common.h"
+
+struct seen {
+	__u64 count;
+	__u64 tstamp;
+	__u32 len;
+	__u32 mark;
+	__u32 ifindex;
+	__u32 ingress_ifindex;
+	__u32 pkt_type;
+	__u32 vlan_present;
+	__u32 vlan_tci;
+	__u32 queue_mapping;
+	__u32 gso_segs;
+	__u32 gso_size;
+};
+
+/* The last probe. */
+struct seen seen = {};
+
+SEC("tc")
+int observe(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	seen.count++;
+	seen.tstamp = skb->tstamp;
+	seen.len = skb->len;
+	seen.mark = skb->mark;
+	seen.ifindex = skb->ifindex;
+	seen.ingress_ifindex = skb->ingress_ifindex;
+	seen.pkt_type = skb->pkt_type;
+	seen.vlan_present = skb->vlan_present;
+	seen.vlan_tci = skb->vlan_tci;
+	seen.queue_mapping = skb->queue_mapping;
+	seen.gso_segs = skb->gso_segs;
+	seen.gso_size = skb->gso_size;
+	return TC_ACT_OK;
+}

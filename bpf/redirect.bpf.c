@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Programs that redirect: one for each way that a case needs. */
+#include "common.h"
+
+/* Index of the device that packets are redirected to or, for
+ * bpf_redirect_peer(), whose peer they are redirected to.
+ */
+volatile const __u32 target;
+volatile const __u64 flags;
+/* How often peer_chain redirects a packet before it lets it pass. */
+volatile const __u32 chain;
+/* What peer_marked puts on a packet. */
+volatile const __u32 mark;
+volatile const __u64 tstamp;
+
+/* How many packets a program has been run for. */
+__u64 hits = 0;
+/* How many of them were probes. */
+__u64 probes = 0;
+
+static __always_inline void count(struct __sk_buff *skb)
+{
+	__sync_fetch_and_add(&hits, 1);
+	if (probe_header(skb))
+		__sync_fetch_and_add(&probes, 1);
+}
+
+SEC("tc")
+int peer(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
+/* The same, for an attachment that is no qdisc. */
+SEC("tcx/ingress")
+int peer_tcx(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
+/* Only what a case sends: noise takes the usual way. */
+SEC("tc")
+int peer_probe(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
+SEC("tc")
+int plain(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect(target, flags);
+}
+
+SEC("tc")
+int neigh(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_neigh(target, NULL, 0, flags);
+}
+
+/* Drops everything: on a host end's egress it proves that nothing went the old way. */
+SEC("tc")
+int checker(struct __sk_buff *skb)
+{
+	count(skb);
+	return TC_ACT_SHOT;
+}
+
+/* Sends a packet to and fro `chain` times, counted in its mark. */
+SEC("tc")
+int peer_chain(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	if (skb->mark >= chain)
+		return TC_ACT_OK;
+	skb->mark++;
+	return bpf_redirect_peer(target, 0);
+}
+
+SEC("tc")
+int peer_marked(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	skb->mark = mark;
+	skb->tstamp = tstamp;
+	return bpf_redirect_peer(target, 0);
+}
+
+/* As a NIC in promiscuous mode or an overlay leaves a frame. */
+SEC("tc")
+int peer_otherhost(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	if (bpf_skb_change_type(skb, 3 /* PACKET_OTHERHOST */))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(target, 0);
+}
+
+/* Chooses a socket of this namespace, then leaves the namespace. */
+SEC("tc")
+int peer_assigned(struct __sk_buff *skb)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct udphdr *udp = probe_header(skb);
+	struct bpf_sock *sk;
+	long err;
+
+	if (!udp)
+		return TC_ACT_OK;
+	tuple.ipv4.dport = udp->dest;
+	sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return TC_ACT_SHOT;
+	err = bpf_sk_assign(skb, sk, 0);
+	bpf_sk_release(sk);
+	if (err)
+		return TC_ACT_SHOT;
+	count(skb);
+	return bpf_redirect_peer(target, 0);
+}
+
+/* Gives a packet of a device without link-layer header one, as a container's
+ * device needs it.
+ */
+volatile const __u8 l2_dst[ETH_ALEN];
+
+SEC("tc")
+int peer_from_l3(struct __sk_buff *skb)
+{
+	struct ethhdr eth = { .h_source = { 2, 0, 0, 0, 0, 9 } };
+	int i;
+
+	__sync_fetch_and_add(&hits, 1);
+	for (i = 0; i < ETH_ALEN; i++)
+		eth.h_dest[i] = l2_dst[i];
+	eth.h_proto = skb->protocol;
+	if (bpf_skb_change_head(skb, ETH_HLEN, 0))
+		return TC_ACT_SHOT;
+	if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(target, 0);
+}
+
+/* Records a request and does not carry it out. */
+SEC("tc")
+int peer_unused(struct __sk_buff *skb)
+{
+	count(skb);
+	bpf_redirect_peer(target, 0);
+	return TC_ACT_OK;
+}
+
+/* Does nothing but look. */
+SEC("tc")
+int look(struct __sk_buff *skb)
+{
+	count(skb);
+	return TC_ACT_OK;
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A packet cannot be kept going round for ever.
+
+use protocol::{Arm, Expect, reason};
+
+use super::Case;
+use crate::{
+    bpf::Redirect,
+    fail::{Verdict, same},
+    link::Pair,
+    probe::{self, Receiver},
+    topology::{Ip, Topology},
+};
+
+const PROBE: &[u8] = b"a probe that goes round";
+
+/// How often a packet may be switched: include/uapi/linux/bpf.h says so.
+const LIMIT: u32 = 8;
+
+pub(super) fn cases() -> Vec<Case> {
+    let endless = Case::feature(
+        "loop_is_bounded",
+        &["R10"],
+        "Verify that a packet that two programs redirect to each other's side is dropped and the CPU comes back",
+        endless,
+    )
+    .on(Some(Arm::Upstream), &[], Expect::Hang, "upstream does not bound the rounds: the CPU never comes back");
+    vec![
+        Case::feature(
+            "second_hop_is_delivered",
+            &["carry"],
+            "Verify that a container's own program may redirect a packet on, and back",
+            || chain(2),
+        ),
+        Case::feature(
+            "chain_at_the_limit_is_delivered",
+            &["R10"],
+            "Verify that a packet that is switched as often as is allowed is delivered",
+            || chain(LIMIT),
+        ),
+        endless,
+    ]
+}
+
+/// Both ends of one pair send a packet to and fro. The device in ns_dst is the
+/// peer of dst_fwd, and dst_fwd that of the device.
+fn bouncing(
+    t: &Topology,
+    program: &'static str,
+    hops: u32,
+) -> Result<[Redirect; 3], crate::fail::Stop> {
+    let load = |target| {
+        Redirect::load(program, move |r| {
+            r.target = target;
+            r.chain = hops;
+        })
+    };
+    let programs = [load(t.dst_fwd)?, load(t.dst_dev)?, load(t.dst_fwd)?];
+    programs[0].at_ingress(&t.fwd, t.src_fwd)?;
+    programs[1].at_ingress(&t.dst, t.dst_dev)?;
+    programs[2].at_ingress(&t.fwd, t.dst_fwd)?;
+    Ok(programs)
+}
+
+fn chain(hops: u32) -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    // An odd number of switches ends in ns_dst, an even one in ns_fwd, where
+    // the address is added so that it is delivered as well.
+    let ends_in = if hops % 2 == 1 { &t.dst } else { &t.fwd };
+    if hops % 2 == 0 {
+        t.fwd
+            .enter(|| crate::link::add_address(t.dst_fwd, crate::topology::dst_address(Ip::V4)))?;
+        t.fwd
+            .enter(|| crate::link::add_route(t.dst_fwd, crate::topology::src_address(Ip::V4)))?;
+    }
+    let receiver = Receiver::new(ends_in, Ip::V4)?;
+    let programs = bouncing(&t, "peer_chain", hops)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE).map_err(|e| {
+        e.with(format!(
+            "programs ran: {:?}",
+            programs.each_ref().map(Redirect::hits)
+        ))
+    })?;
+    // One run each for every switch, and one that lets it pass.
+    let runs: u64 = programs.iter().map(|p| p.hits().1).sum();
+    same(
+        reason::WRONG_COUNT,
+        "runs of the programs",
+        runs,
+        u64::from(hops) + 1,
+    )
+}
+
+fn endless() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let programs = bouncing(&t, "peer_probe", 0)?;
+    let rounds = 1000;
+    for _ in 0..rounds {
+        probe::send(&t, Ip::V4, PROBE)?;
+    }
+    let runs: u64 = programs.iter().map(|p| p.hits().1).sum();
+    // Every switch that is allowed, and the one that is not.
+    same(
+        reason::WRONG_COUNT,
+        "runs of the programs",
+        runs,
+        rounds * (u64::from(LIMIT) + 1),
+    )
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Traffic goes both ways over redirect_peer, and only over it.
+
+use protocol::reason;
+
+use super::Case;
+use crate::{
+    bpf::Redirect,
+    fail::{Stop, Verdict, failed},
+    link::Pair,
+    probe,
+    topology::{Ip, Topology},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (pair, p) in [(Pair::Veth, "veth"), (Pair::Netkit, "netkit")] {
+        for (ip, i) in [(Ip::V4, "v4"), (Ip::V6, "v6")] {
+            let proves: &[&str] = &["carry", "kernel:tc_redirect_peer"];
+            let tcp = case(
+                format!("peer_{p}_tcp_{i}"),
+                proves,
+                format!("TCP IP{i} over {p}"),
+                move |t| probe::tcp(t, ip),
+                pair,
+            );
+            let ping = case(
+                format!("peer_{p}_ping_{i}"),
+                proves,
+                format!("ping IP{i} over {p}"),
+                move |t| probe::ping_both(t, ip),
+                pair,
+            );
+            cases.extend([tcp, ping]);
+        }
+    }
+    cases.push(
+        Case::feature(
+            "peer_tcx_tcp",
+            &["carry"],
+            "Verify that TCP goes both ways when the programs are attached by tcx",
+            tcx,
+        )
+        .needs_netkit(),
+    );
+    cases
+}
+
+fn case(
+    name: String,
+    proves: &[&str],
+    what: String,
+    traffic: impl Fn(&Topology) -> Verdict + Send + Sync + 'static,
+    pair: Pair,
+) -> Case {
+    let mut case = Case::feature(
+        name,
+        proves,
+        format!(
+            "Verify that {what} goes both ways by redirect_peer, with forwarding off, and nothing leaves by the host ends"
+        ),
+        || Ok(()),
+    );
+    case.run = std::sync::Arc::new(move || {
+        let t = Topology::new(pair)?;
+        both_ways(&t, &traffic)
+    });
+    if pair == Pair::Netkit {
+        case.needs_netkit()
+    } else {
+        case
+    }
+}
+
+/// Redirects all that arrives on either host end to the other side's container,
+/// and drops what leaves by them.
+fn both_ways(t: &Topology, traffic: &impl Fn(&Topology) -> Verdict) -> Verdict {
+    let to_dst = Redirect::to("peer", t.dst_fwd)?;
+    let to_src = Redirect::to("peer", t.src_fwd)?;
+    let checker = Redirect::load("checker", |_| {})?;
+    to_dst.at_ingress(&t.fwd, t.src_fwd)?;
+    to_src.at_ingress(&t.fwd, t.dst_fwd)?;
+    checker.at_egress(&t.fwd, t.src_fwd)?;
+    checker.at_egress(&t.fwd, t.dst_fwd)?;
+    let seen = || {
+        format!(
+            "programs ran for: src_fwd {:?}, dst_fwd {:?}, egress {:?}",
+            to_dst.hits(),
+            to_src.hits(),
+            checker.hits()
+        )
+    };
+    traffic(t).map_err(|e: Stop| e.with(seen()))?;
+    if to_dst.hits().0 == 0 || to_src.hits().0 == 0 {
+        return Err(failed(
+            reason::WRONG_COUNT,
+            format!("traffic went another way: {}", seen()),
+        ));
+    }
+    Ok(())
+}
+
+fn tcx() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let to_dst = Redirect::to("peer_tcx", t.dst_fwd)?;
+    let to_src = Redirect::to("peer_tcx", t.src_fwd)?;
+    let checker = Redirect::load("checker", |_| {})?;
+    let links = [
+        to_dst.at_tcx_ingress(&t.fwd, t.src_fwd)?,
+        to_src.at_tcx_ingress(&t.fwd, t.dst_fwd)?,
+    ];
+    checker.at_egress(&t.fwd, t.src_fwd)?;
+    checker.at_egress(&t.fwd, t.dst_fwd)?;
+    let verdict = probe::tcp(&t, Ip::V4);
+    drop(links);
+    verdict
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! When a packet must be dropped: section 3, step 2 of the specification.
+
+use super::Case;
+use crate::{
+    bpf::Redirect,
+    fail::{Verdict, same},
+    link::{self, Pair},
+    probe::{self, Receiver},
+    topology::{Ip, Topology},
+};
+use anyhow::Result;
+use protocol::reason;
+
+const PROBE: &[u8] = b"a probe that must not arrive";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::feature(
+            "dropped_for_bad_ifindex",
+            &["carry"],
+            "Verify that a packet for an index without a device is dropped",
+            || dropped(|_| Ok(0x7fff_fff0)),
+        ),
+        Case::feature(
+            "dropped_for_zero_ifindex",
+            &["carry"],
+            "Verify that a packet for index 0 is dropped",
+            || dropped(|_| Ok(0)),
+        ),
+        Case::feature(
+            "dropped_for_unpaired_device",
+            &["carry"],
+            "Verify that a packet for a device that is not one of a pair is dropped",
+            || {
+                dropped(|t| {
+                    t.fwd.enter(|| {
+                        let dummy = link::add_dummy("dummy9")?;
+                        link::set_up(dummy, true)?;
+                        Ok(dummy)
+                    })
+                })
+            },
+        ),
+        Case::feature(
+            "dropped_for_peer_in_same_netns",
+            &["carry"],
+            "Verify that a packet is dropped when the peer is in the same namespace",
+            same_netns,
+        ),
+        Case::feature(
+            "dropped_for_peer_down",
+            &["carry"],
+            "Verify that a packet for a peer that is down is dropped",
+            || {
+                dropped(|t| {
+                    t.dst.enter(|| link::set_up(t.dst_dev, false))?;
+                    Ok(t.dst_fwd)
+                })
+            },
+        ),
+        Case::feature(
+            "dropped_at_egress",
+            &["carry", "R12"],
+            "Verify that a packet is dropped when the helper is used at egress",
+            egress,
+        ),
+        Case::feature(
+            "dropped_for_other_netns_ifindex",
+            &["carry"],
+            "Verify that an index is looked up in the namespace of the device, not in the container's",
+            || {
+                // The container's own index of its device means another device, or none, on the host.
+                dropped(|t| Ok(t.dst_dev + 0x1000))
+            },
+        ),
+        Case::feature(
+            "request_not_carried_out_is_gone",
+            &["R12"],
+            "Verify that a request of a program that then returns TC_ACT_OK does nothing",
+            unused,
+        ),
+    ]
+}
+
+/// A probe that is redirected to `target` reaches nobody, and the program saw it.
+fn dropped(target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_probe", target(&t)?)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get_nothing()?;
+    // The same way with a good target: what was dropped was dropped for its target.
+    t.dst.enter(|| link::set_up(t.dst_dev, true))?;
+    let t = Topology::new(Pair::Veth)?;
+    delivered_without_obstacle(&t)
+}
+
+fn delivered_without_obstacle(t: &Topology) -> Verdict {
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)
+}
+
+fn same_netns() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let near = t.fwd.enter(|| {
+        let end = |name, last| link::End {
+            name,
+            mac: [2, 0, 0, 0, 1, last],
+            queues: 1,
+        };
+        link::add_pair(Pair::Veth, &end("near", 1), &end("far", 2), &t.fwd)?;
+        let (near, far) = (link::index("near")?, link::index("far")?);
+        link::set_up(near, true)?;
+        link::set_up(far, true)?;
+        // If it were switched, it would be received here.
+        link::add_address(far, crate::topology::dst_address(Ip::V4))?;
+        Ok(near)
+    })?;
+    let receiver = Receiver::new(&t.fwd, Ip::V4)?;
+    let program = Redirect::to("peer_probe", near)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get_nothing()
+}
+
+fn egress() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    // Leaves the container's own way: to the host end, and there out by dst_fwd.
+    let to_egress = Redirect::to("plain", t.dst_fwd)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    to_egress.at_ingress(&t.fwd, t.src_fwd)?;
+    program.at_egress(&t.fwd, t.dst_fwd)?;
+    for _ in 0..20 {
+        probe::send(&t, Ip::V4, PROBE)?;
+    }
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, dst_fwd: probes seen at egress",
+        program.hits().1,
+        20,
+    )?;
+    receiver.must_get_nothing()
+}
+
+fn unused() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_unused", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get_nothing()
+}

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The cases: small, independent, each proving one thing.
+
+mod backlog;
+mod bound;
+mod connectivity;
+mod counters;
+mod drops;
+mod fields;
+mod refused;
+mod regression;
+mod returns;
+mod scrub;
+mod taps;
+
+use std::sync::Arc;
+
+use protocol::{Arm, CaseInfo, Expect, Expectation, reason};
+
+use crate::fail::{Stop, Verdict};
+
+const NO_NETKIT: &str = "this kernel is older than netkit and tcx (6.7)";
+
+/// By version, not by trying: a 6.12 that cannot make a netkit pair is broken,
+/// not old.
+fn has_netkit() -> anyhow::Result<bool> {
+    let uname = nix::sys::utsname::uname()?;
+    let release = uname.release().to_string_lossy();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|n| n.parse::<u32>().ok());
+    Ok((numbers.next(), numbers.next()) >= (Some(6), Some(7)))
+}
+
+/// One selftest.
+#[derive(Clone)]
+pub(crate) struct Case {
+    /// Unique; what it proves.
+    pub(crate) name: String,
+    summary: String,
+    proves: Vec<String>,
+    expectations: Vec<Expectation>,
+    deadline_ms: u64,
+    /// The test itself, on a thread of its own.
+    pub(crate) run: Arc<dyn Fn() -> Verdict + Send + Sync>,
+}
+
+/// Every case, in the order in which they run.
+pub(crate) fn all() -> Vec<Case> {
+    let mut cases = regression::cases();
+    cases.extend(connectivity::cases());
+    cases.extend(returns::cases());
+    cases.extend(refused::cases());
+    cases.extend(drops::cases());
+    cases.extend(counters::cases());
+    cases.extend(fields::cases());
+    cases.extend(scrub::cases());
+    cases.extend(taps::cases());
+    cases.extend(backlog::cases());
+    cases.extend(bound::cases());
+    cases
+}
+
+impl Case {
+    /// A case that uses the helper: without it the verifier refuses its program.
+    fn feature(
+        name: impl Into<String>,
+        proves: &[&str],
+        summary: impl Into<String>,
+        run: fn() -> Verdict,
+    ) -> Self {
+        Self::closure(name, proves, summary, run).on(
+            Some(Arm::Baseline),
+            &[],
+            Expect::Fail {
+                reason: reason::HELPER_UNKNOWN.into(),
+            },
+            "the kernel has no bpf_redirect_peer(): the verifier does not know helper 155",
+        )
+    }
+
+    /// A case that must pass everywhere.
+    fn regression(
+        name: impl Into<String>,
+        summary: impl Into<String>,
+        run: fn() -> Verdict,
+    ) -> Self {
+        Self::closure(name, &["regression"], summary, run)
+    }
+
+    fn closure(
+        name: impl Into<String>,
+        proves: &[&str],
+        summary: impl Into<String>,
+        run: impl Fn() -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            summary: summary.into(),
+            proves: proves.iter().map(|p| (*p).to_owned()).collect(),
+            expectations: Vec::new(),
+            deadline_ms: 3_000,
+            run: Arc::new(run),
+        }
+    }
+
+    /// Declares how it must end otherwise than by a pass; the first that speaks
+    /// of a kernel holds.
+    fn on(mut self, arm: Option<Arm>, bases: &[&str], expect: Expect, why: &str) -> Self {
+        self.expectations.push(Expectation {
+            arm,
+            bases: bases.iter().map(|b| (*b).to_owned()).collect(),
+            expect,
+            why: why.into(),
+        });
+        self
+    }
+
+    /// Has kernels before netkit and tcx skip it, as declared for those bases;
+    /// goes before every other declaration.
+    fn needs_netkit(mut self) -> Self {
+        let run = self.run;
+        self.run = Arc::new(move || {
+            if has_netkit()? {
+                run()
+            } else {
+                Err(Stop::Skipped(NO_NETKIT.into()))
+            }
+        });
+        self.expectations.insert(
+            0,
+            Expectation {
+                arm: None,
+                bases: vec!["5.10".into(), "6.1".into()],
+                expect: Expect::Skip,
+                why: NO_NETKIT.into(),
+            },
+        );
+        self
+    }
+
+    /// What it promises.
+    pub(crate) fn info(&self) -> CaseInfo {
+        CaseInfo {
+            name: self.name.clone(),
+            summary: self.summary.clone(),
+            proves: self.proves.clone(),
+            expectations: self.expectations.clone(),
+            deadline_ms: self.deadline_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    /// Verify that names are unique, summaries begin alike, every case proves
+    /// something, and every declared reason exists and is one that a
+    /// declaration may name.
+    #[test]
+    fn cases_are_well_declared() {
+        let mut names = HashSet::new();
+        for case in super::all() {
+            let info = case.info();
+            assert!(
+                names.insert(info.name.clone()),
+                "{} is there twice",
+                info.name
+            );
+            assert!(info.summary.starts_with("Verify that "), "{}", info.name);
+            assert!(!info.proves.is_empty(), "{} proves nothing", info.name);
+            for e in info.expectations {
+                assert!(!e.why.is_empty(), "{} does not say why", info.name);
+                if let protocol::Expect::Fail { reason } = e.expect {
+                    assert!(protocol::reason::ALL.contains(&reason.as_str()), "{reason}");
+                    assert!(
+                        !["setup", "panic"].contains(&reason.as_str()),
+                        "{}",
+                        info.name
+                    );
+                }
+            }
+        }
+    }
+
+    /// Verify that every requirement that the series is built for has a case.
+    #[test]
+    fn requirements_are_covered() {
+        let all = super::all();
+        for wanted in [
+            "R1",
+            "R2",
+            "R3",
+            "R5",
+            "R6",
+            "R7",
+            "R10",
+            "R11",
+            "C3",
+            "helper",
+            "carry",
+            "regression",
+        ] {
+            assert!(
+                all.iter().any(|c| c.proves.iter().any(|p| p == wanted)),
+                "{wanted} has no case"
+            );
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Who may call the helper.
+
+use protocol::reason;
+
+use super::Case;
+use crate::{
+    bpf::load_as,
+    fail::{Stop, Verdict, failed},
+};
+
+const TYPES: [&str; 11] = [
+    "xdp",
+    "socket_filter",
+    "cgroup_skb",
+    "lwt_in",
+    "lwt_out",
+    "lwt_xmit",
+    "sk_skb",
+    "sock_ops",
+    "flow_dissector",
+    "kprobe",
+    "tracepoint",
+];
+
+pub(super) fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::feature(
+        "allowed_for_sched_act",
+        &["helper"],
+        "Verify that a SCHED_ACT program may call the helper",
+        || load_as("as_act"),
+    )];
+    for program in TYPES {
+        let mut case = Case::feature(
+            format!("refused_for_{program}"),
+            &["helper"],
+            format!("Verify that the verifier refuses the helper to a program of type {program}"),
+            || Ok(()),
+        );
+        case.run = std::sync::Arc::new(move || refused(program));
+        cases.push(case);
+    }
+    cases
+}
+
+fn refused(program: &str) -> Verdict {
+    // On a kernel without the helper every type is refused, which proves nothing.
+    load_as("as_tc")?;
+    match load_as(&format!("as_{program}")) {
+        Ok(()) => Err(failed(
+            reason::WRONGLY_ACCEPTED,
+            format!("a {program} program that calls the helper was loaded"),
+        )),
+        Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => Ok(()),
+        Err(other) => Err(other),
+    }
+}

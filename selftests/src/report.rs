@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where the records go: a virtio-serial port, or standard output for people.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::{Event, Outcome, Record};
+
+/// Takes events in order.
+pub(crate) struct Report {
+    to: To,
+    seq: u64,
+    start: Instant,
+}
+
+enum To {
+    Port(File),
+    People { failed: usize },
+}
+
+impl Report {
+    /// To a port by path, or by name when it is `auto`.
+    pub(crate) fn to_port(port: &str) -> Result<Self> {
+        let path = if port == "auto" {
+            find_port()?
+        } else {
+            PathBuf::from(port)
+        };
+        // Opened once: two owners of a virtio port can lose a wake-up.
+        let file = File::options()
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("opening {}", path.display()))?;
+        Ok(Self {
+            to: To::Port(file),
+            seq: 0,
+            start: Instant::now(),
+        })
+    }
+
+    /// To standard output.
+    pub(crate) fn to_people() -> Self {
+        Self {
+            to: To::People { failed: 0 },
+            seq: 0,
+            start: Instant::now(),
+        }
+    }
+
+    /// Sends an event.
+    pub(crate) fn send(&mut self, event: Event) -> Result<()> {
+        match &mut self.to {
+            To::Port(file) => {
+                let at_us = self.start.elapsed().as_micros() as u64;
+                let record = Record {
+                    seq: self.seq,
+                    at_us,
+                    event,
+                };
+                self.seq += 1;
+                let line = serde_json::to_string(&record)? + "\n";
+                file.write_all(line.as_bytes())
+                    .context("writing to the events port")
+            }
+            To::People { failed } => {
+                if let Event::CaseEnd {
+                    case,
+                    outcome,
+                    duration_us,
+                } = event
+                {
+                    let ms = duration_us / 1000;
+                    match outcome {
+                        Outcome::Pass => println!("pass  {case} ({ms} ms)"),
+                        Outcome::Skip { why } => println!("skip  {case}: {why}"),
+                        Outcome::Fail(f) => {
+                            *failed += 1;
+                            println!("FAIL  {case}: {}: {}", f.reason, f.message);
+                            for line in f.context.iter().flat_map(|c| c.lines()) {
+                                println!("      {line}");
+                            }
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// How many cases failed, where people are told; a host judges by itself.
+    pub(crate) fn failed(&self) -> usize {
+        match self.to {
+            To::Port(_) => 0,
+            To::People { failed } => failed,
+        }
+    }
+}
+
+fn find_port() -> Result<PathBuf> {
+    let dir = Path::new("/sys/class/virtio-ports");
+    for entry in fs::read_dir(dir)
+        .with_context(|| format!("{} is missing: is this a guest?", dir.display()))?
+    {
+        let entry = entry?;
+        if fs::read_to_string(entry.path().join("name")).is_ok_and(|n| n.trim() == protocol::PORT) {
+            return Ok(Path::new("/dev").join(entry.file_name()));
+        }
+    }
+    bail!("no virtio-serial port is named {}", protocol::PORT)
+}
+
+/// Writes a line into the kernel log, so that what the kernel says meanwhile
+/// belongs to a case. On a machine where that is not allowed there is no host
+/// that looks for it either.
+pub(crate) fn mark(text: &str) {
+    if let Ok(mut kmsg) = File::options().write(true).open("/dev/kmsg") {
+        let _ = kmsg.write_all(text.as_bytes());
+    }
+}
