@@ -186,6 +186,12 @@ fn reports_are_cut_out_right() {
     );
     let reports = scan(&bytes("sleeping"));
     assert_eq!(reports[0].splat.lines.last().unwrap(), " </TASK>");
+    let late = b"[    1.000000] unregister_netdevice: waiting for a\n[    1.100000] more\n[    9.000000] later\n";
+    assert_eq!(
+        scan(late)[0].splat.lines.len(),
+        2,
+        "what comes seconds later is none of it"
+    );
     let reports = scan(&bytes("multi"));
     let warnings: Vec<&str> = reports
         .iter()

@@ -171,6 +171,16 @@ mod tests {
                 .filter(|l| l.starts_with("    not ok "))
                 .count();
             assert_eq!(not_ok, bad + extra, "{text}");
+            let skips = results(&text)
+                .iter()
+                .filter(|l| l.contains(" # SKIP"))
+                .count();
+            let all = of.runs.iter().flat_map(|r| &r.cases);
+            assert_eq!(
+                skips,
+                all.filter(|c| c.verdict == Verdict::ExpectedSkip).count(),
+                "{text}"
+            );
             let headers = text
                 .lines()
                 .filter(|l| l.trim() == "KTAP version 1")
