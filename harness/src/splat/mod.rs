@@ -10,7 +10,9 @@
 mod allow;
 mod decode;
 mod fingerprint;
+mod kept;
 mod line;
+mod open;
 mod rules;
 mod scanner;
 

@@ -2,35 +2,26 @@
 //! Finds the kernel's reports on its console, while it comes. Takes anything,
 //! keeps a bounded part of it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use protocol::{MARK_END, MARK_START};
 
 use super::{
     Splat,
-    fingerprint::{fingerprint, functions, is_frame},
+    kept::Kept,
     line::{Message, messages},
-    rules::{Pattern, RULES, UNNAMED, glob},
+    open::Open,
+    rules::{Pattern, RULES, UNNAMED},
 };
 
 /// A line without end is taken as it is after this many bytes.
 const LONGEST_LINE: usize = 16 << 10;
 /// A message that comes later than this is not part of the report. Microseconds.
 const GAP: u64 = 2_000_000;
-/// Lines kept of a report.
-const KEPT_LINES: usize = 200;
-/// Lines kept of a report once there are [`FULL_REPORTS`].
-const FEW_LINES: usize = 3;
-/// Reports of which everything is kept.
-const FULL_REPORTS: usize = 100;
-/// Different reports kept for a case; the rest are counted.
-const MOST_FOR_A_CASE: usize = 50;
-/// Different reports kept at all; the rest are counted.
-const MOST_REPORTS: usize = 1000;
 /// Reports that may be under way at once, one for each CPU or task.
 const MOST_OPEN: usize = 16;
 /// Names of cases that are remembered, and how long one may be.
-const MOST_CASES: usize = 10_000;
+pub(super) const MOST_CASES: usize = 10_000;
 const LONGEST_NAME: usize = 200;
 
 /// A report and the case during which it came. Two cases with the same report
@@ -72,27 +63,7 @@ pub struct Scanner {
     /// Somebody asked for a dump of all tasks: its stack traces are no reports.
     dumping: bool,
     fatal: bool,
-    reports: Vec<Report>,
-    /// Places in `reports` by case.
-    by_case: HashMap<Option<String>, Vec<usize>>,
-}
-
-/// A report under way.
-#[derive(Debug)]
-struct Open {
-    pattern: &'static Pattern,
-    title: String,
-    fatal: bool,
-    lines: Vec<String>,
-    seen_lines: usize,
-    functions: Vec<String>,
-    /// A stack trace that may be the last thing in it has begun.
-    last_trace: bool,
-    armed: bool,
-    at: Option<u64>,
-    writer: String,
-    case: Option<String>,
-    after: Option<String>,
+    kept: Kept,
 }
 
 impl Scanner {
@@ -144,9 +115,9 @@ impl Scanner {
         let line = std::mem::take(&mut self.partial);
         self.line(&line, &mut Vec::new());
         for open in std::mem::take(&mut self.open) {
-            self.close(open);
+            self.kept.add(open.into_report());
         }
-        self.reports
+        self.kept.reports
     }
 
     /// Takes a line that is too long to wait for its end, but not the start of
@@ -199,7 +170,7 @@ impl Scanner {
                 return Some(at);
             }
             let o = self.open.remove(at);
-            self.close(o);
+            self.kept.add(o.into_report());
             None
         });
         if let Some(at) = open
@@ -207,7 +178,7 @@ impl Scanner {
         {
             let mut o = self.open.remove(at);
             o.take(text, message.at);
-            self.close(o);
+            self.kept.add(o.into_report());
             return;
         }
         let pattern = RULES
@@ -219,7 +190,7 @@ impl Scanner {
             }
             (Some(at), Some(p)) => {
                 let o = self.open.remove(at);
-                self.close(o);
+                self.kept.add(o.into_report());
                 self.begin(p, message, writer, notices);
             }
             (None, Some(p)) => self.begin(p, message, writer, notices),
@@ -227,7 +198,7 @@ impl Scanner {
                 let o = &mut self.open[at];
                 if o.is_over_before(text) {
                     let o = self.open.remove(at);
-                    self.close(o);
+                    self.kept.add(o.into_report());
                 } else {
                     o.take(text, message.at);
                     self.close_if_full(at);
@@ -297,7 +268,7 @@ impl Scanner {
         self.notice(pattern, &message.text, notices);
         if self.open.len() == MOST_OPEN {
             let oldest = self.open.remove(0);
-            self.close(oldest);
+            self.kept.add(oldest.into_report());
         }
         self.open.push(open);
         self.close_if_full(self.open.len() - 1);
@@ -328,7 +299,7 @@ impl Scanner {
     fn notice(&mut self, pattern: &Pattern, line: &str, notices: &mut Vec<Notice>) {
         self.fatal |= pattern.fatal;
         // Noise must not become a list without end either.
-        if notices.len() < MOST_OPEN || pattern.fatal && notices.len() < MOST_REPORTS {
+        if notices.len() < MOST_OPEN || pattern.fatal && notices.len() < MOST_CASES {
             notices.push(Notice {
                 kind: pattern.kind.clone(),
                 line: line.to_owned(),
@@ -340,138 +311,11 @@ impl Scanner {
     fn close_if_full(&mut self, at: usize) {
         if self.open[at].seen_lines >= self.open[at].pattern.most {
             let open = self.open.remove(at);
-            self.close(open);
-        }
-    }
-
-    fn close(&mut self, open: Open) {
-        let mut report = open.into_report();
-        let all = self.reports.len();
-        let places = self
-            .by_case
-            .get(&report.case)
-            .map_or(&[][..], Vec::as_slice);
-        let of_case = places.len();
-        let same = places
-            .iter()
-            .find(|i| self.reports[**i].splat.fingerprint == report.splat.fingerprint);
-        let counts_for = if same.is_some() {
-            same
-        } else if of_case > MOST_FOR_A_CASE || all >= MOST_REPORTS {
-            places.last()
-        } else {
-            None
-        };
-        let beyond = (all >= MOST_REPORTS + MOST_CASES).then(|| all - 1);
-        if let Some(at) = counts_for.copied().or(beyond) {
-            let splat = &mut self.reports[at].splat;
-            splat.count += 1;
-            splat.fatal |= report.splat.fatal;
-            return;
-        }
-        if of_case == MOST_FOR_A_CASE {
-            report.splat.kind = "flood".into();
-            report.splat.fingerprint = "flood".into();
-            report.splat.title = format!(
-                "more reports than can be kept; the next was: {}",
-                report.splat.title
-            );
-        }
-        if all >= FULL_REPORTS {
-            report.splat.lines.truncate(FEW_LINES);
-        }
-        self.by_case
-            .entry(report.case.clone())
-            .or_default()
-            .push(all);
-        self.reports.push(report);
-    }
-}
-
-impl Open {
-    fn take(&mut self, text: &str, at: Option<u64>) {
-        self.seen_lines += 1;
-        self.at = at.or(self.at);
-        if self.lines.len() < KEPT_LINES {
-            self.lines.push(text.to_owned());
-        }
-        self.armed |= self.pattern.after.iter().any(|a| glob(a, text));
-        self.last_trace |= self.armed && is_frame(text);
-        for function in functions(text, &RULES.fingerprint.noise) {
-            if self.functions.len() < self.pattern.functions
-                && self.functions.last() != Some(&function)
-            {
-                self.functions.push(function);
-            }
-        }
-    }
-
-    /// Whether `text` is its last line.
-    fn ends_with(&self, text: &str) -> bool {
-        self.pattern.end.iter().any(|e| glob(e, text))
-    }
-
-    /// Whether `text` comes after it, where nothing marks its end.
-    fn is_over_before(&self, text: &str) -> bool {
-        self.pattern.end.is_empty() && self.last_trace && !goes_with_trace(text)
-    }
-
-    fn into_report(self) -> Report {
-        let named = self.pattern.kind != UNNAMED;
-        let title = if named {
-            self.title
-        } else {
-            self.lines.get(1).cloned().unwrap_or(self.title)
-        };
-        let functions = &self.functions[..self.functions.len().min(self.pattern.functions)];
-        Report {
-            splat: Splat {
-                kind: self.pattern.kind.clone(),
-                fingerprint: fingerprint(&self.pattern.kind, &title, functions),
-                title,
-                lines: self.lines,
-                count: 1,
-                fatal: self.fatal,
-            },
-            case: self.case,
-            after: self.after,
+            self.kept.add(open.into_report());
         }
     }
 }
 
 fn is_rule(text: &str) -> bool {
     text.len() >= 20 && text.bytes().all(|b| b == b'=')
-}
-
-/// Lines that stand between and behind stack traces of one report.
-fn goes_with_trace(text: &str) -> bool {
-    const STARTS: [&str; 24] = [
-        "RIP",
-        "RSP",
-        "RAX",
-        "RDX",
-        "RBP",
-        "R10",
-        "R13",
-        "FS:",
-        "CS:",
-        "CR2",
-        "DR0",
-        "DR3",
-        "Code:",
-        "PKRU",
-        "Call ",
-        "CPU:",
-        "Hardware",
-        "Modules",
-        "NMI backtrace",
-        "Sending NMI",
-        "Workqueue",
-        "rcu: ",
-        "Tainted",
-        "backtrace",
-    ];
-    text.is_empty()
-        || text.starts_with([' ', '\t', '<'])
-        || STARTS.iter().any(|s| text.starts_with(s))
 }
