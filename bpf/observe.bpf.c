@@ -4,6 +4,8 @@
 
 struct seen {
 	__u64 count;
+	/* How many probes had a receive queue recorded. */
+	__u64 queued;
 	__u64 tstamp;
 	__u32 len;
 	__u32 mark;
@@ -12,7 +14,6 @@ struct seen {
 	__u32 pkt_type;
 	__u32 vlan_present;
 	__u32 vlan_tci;
-	__u32 queue_mapping;
 	__u32 gso_segs;
 	__u32 gso_size;
 };
@@ -34,7 +35,8 @@ int observe(struct __sk_buff *skb)
 	seen.pkt_type = skb->pkt_type;
 	seen.vlan_present = skb->vlan_present;
 	seen.vlan_tci = skb->vlan_tci;
-	seen.queue_mapping = skb->queue_mapping;
+	if (skb->queue_mapping)
+		seen.queued++;
 	seen.gso_segs = skb->gso_segs;
 	seen.gso_size = skb->gso_size;
 	return TC_ACT_OK;

@@ -17,12 +17,17 @@ volatile const __u64 tstamp;
 __u64 hits = 0;
 /* How many of them were probes. */
 __u64 probes = 0;
+/* How many of these had a receive queue recorded. */
+__u64 queued = 0;
 
 static __always_inline void count(struct __sk_buff *skb)
 {
 	__sync_fetch_and_add(&hits, 1);
-	if (probe_header(skb))
-		__sync_fetch_and_add(&probes, 1);
+	if (!probe_header(skb))
+		return;
+	__sync_fetch_and_add(&probes, 1);
+	if (skb->queue_mapping)
+		__sync_fetch_and_add(&queued, 1);
 }
 
 SEC("tc")

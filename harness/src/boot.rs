@@ -87,7 +87,7 @@ pub fn watch(
         progress: Instant::now(),
         start,
     };
-    let end = watch.to_the_end(deadlines, step);
+    let end = watch.until_it_ends(deadlines, step);
     // Whatever happened, what was seen is kept.
     watch.vm.end();
     while watch.drain(step)? {}
@@ -120,7 +120,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn to_the_end(&mut self, deadlines: &Deadlines, step: &Doing<'_>) -> Result<()> {
+    fn until_it_ends(&mut self, deadlines: &Deadlines, step: &Doing<'_>) -> Result<()> {
         loop {
             let ended = self.vm.try_wait()?;
             self.drain(step)?;
@@ -143,7 +143,9 @@ impl Watch {
     fn drain(&mut self, step: &Doing<'_>) -> Result<bool> {
         let bytes = self.console.read()?;
         let mut any = !bytes.is_empty();
-        if any {
+        // What the kernel says when it is asked (by an NMI, upon which it panics)
+        // is an answer, not a report.
+        if any && self.seen.deadline.is_none() {
             self.seen.scan.push(&bytes);
             // Lines on the console are progress only while there is no other sign of life.
             if self.seen.kernel.is_none() {

@@ -6,7 +6,7 @@ use std::{io::Write, time::Instant};
 use anyhow::{Context, Result};
 
 use crate::{
-    cli::{Check, Common, Source, Verify},
+    cli::{Check, Common, Verify},
     exec::Program,
     fail, mutate,
     progress::seconds,
@@ -140,21 +140,7 @@ fn number_before(line: &str, word: &str) -> Option<usize> {
 
 /// A verify of the default base, and the series broken on purpose.
 fn kernels(session: &Session, common: &Common, count: &mut Count) -> Result<()> {
-    let request = Verify {
-        source: Source {
-            bases: vec![DEFAULT_BASE.to_owned()],
-            tree: None,
-            rev: "HEAD".into(),
-            tarball: None,
-            update: false,
-            series: None,
-        },
-        arms: Vec::new(),
-        flavors: Vec::new(),
-        cases: Vec::new(),
-        results: None,
-        common: common.clone(),
-    };
+    let request = Verify::of_base(DEFAULT_BASE, common);
     let results = verify::collect(session, &request).context("verifying the series")?;
     println!(
         "{}\n{}",

@@ -29,6 +29,8 @@ pub enum Command {
     Verify(Verify),
     /// The project's own tests, everything: what CI runs
     Check(Check),
+    /// Break the series on purpose, one requirement at a time, and see that the cases notice
+    Mutate(Mutate),
     /// Say what this machine lacks and the command that mends it
     Doctor(Doctor),
     /// Build one kernel
@@ -127,6 +129,27 @@ pub struct Source {
     pub series: Option<PathBuf>,
 }
 
+impl Verify {
+    /// A base with everything else as it is when no flag is given.
+    pub fn of_base(base: &str, common: &Common) -> Self {
+        Self {
+            source: Source {
+                bases: vec![base.to_owned()],
+                tree: None,
+                rev: "HEAD".into(),
+                tarball: None,
+                update: false,
+                series: None,
+            },
+            arms: Vec::new(),
+            flavors: Vec::new(),
+            cases: Vec::new(),
+            results: None,
+            common: common.clone(),
+        }
+    }
+}
+
 /// `verify`.
 #[derive(Debug, Clone, Args)]
 pub struct Verify {
@@ -156,6 +179,17 @@ pub struct Check {
     /// Leave out what boots a kernel
     #[arg(long)]
     pub quick: bool,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `mutate`.
+#[derive(Debug, Clone, Args)]
+pub struct Mutate {
+    /// The release line whose mutations are tried
+    #[arg(long, value_name = "B", default_value = "6.12")]
+    pub base: String,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

@@ -279,10 +279,7 @@ pub fn supervise(argv: &[OsString]) -> ExitCode {
     // What the program left in its group is nobody's any more.
     let _ = killpg(group, Signal::SIGKILL);
     match status {
-        Ok(s) => ExitCode::from(
-            s.code()
-                .map_or_else(|| 128 + s.signal().unwrap_or(0), |c| c) as u8,
-        ),
+        Ok(s) => ExitCode::from(s.code().unwrap_or_else(|| 128 + s.signal().unwrap_or(0)) as u8),
         Err(_) => ExitCode::from(126),
     }
 }

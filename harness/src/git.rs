@@ -259,15 +259,13 @@ fn does_not_apply(repo: &Repo, start: &str, patch: &Path, stderr: &str) -> Resul
     if let Some(at) = stderr
         .lines()
         .find_map(|l| l.strip_prefix("error: patch failed: "))
+        && let Some((file, line)) = at.rsplit_once(':')
+        && let Some(hunk) = hunk_at(&std::fs::read_to_string(patch)?, file, line)
     {
-        if let Some((file, line)) = at.rsplit_once(':') {
-            if let Some(hunk) = hunk_at(&std::fs::read_to_string(patch)?, file, line) {
-                text.push_str("\n  the hunk is:");
-                for l in hunk.lines().take(14) {
-                    text.push_str("\n    ");
-                    text.push_str(l);
-                }
-            }
+        text.push_str("\n  the hunk is:");
+        for l in hunk.lines().take(14) {
+            text.push_str("\n    ");
+            text.push_str(l);
         }
     }
     text.push_str("\n  bring the patch up to date with that tree (commit in a branch, then `git format-patch`), or name a tree it was made for with --tree DIR");

@@ -7,7 +7,7 @@ use clap::Parser;
 use harness::{
     check,
     cli::{Cli, Command, Series},
-    exec, fail, interrupt, one, series, verify,
+    exec, fail, interrupt, mutate, one, series, verify,
 };
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let status = interrupt::install().and_then(|()| match &cli.command {
         Command::Verify(request) => verify::verify(request),
         Command::Check(request) => check::check(request),
+        Command::Mutate(request) => mutate::mutate(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),
         Command::Run(request) => one::run(request),

@@ -11,7 +11,8 @@ use anyhow::{Context, Result};
 use protocol::Arm;
 
 use crate::{
-    cli::{ArmFlag, Verify},
+    cli::{self, ArmFlag, Verify},
+    fail,
     project::patches_in,
     request,
     results::Results,
@@ -30,6 +31,34 @@ pub struct Mutation {
     pub case: String,
     /// The verdict that it must come to, as results.json spells it.
     pub verdict: String,
+}
+
+/// `mutate`: tries every mutation that is kept for a base.
+pub fn mutate(request: &cli::Mutate) -> Result<u8> {
+    let session = Session::open(&request.common)?;
+    let plain = Verify::of_base(&request.base, &request.common);
+    let mut unnoticed = 0;
+    for mutation in mutations(&session, &request.base)? {
+        let came = try_one(&session, &plain, &request.base, &mutation)?;
+        let word = if came.is_none() {
+            "noticed "
+        } else {
+            "UNNOTICED"
+        };
+        println!(
+            "{word} {}: {} must come to {}",
+            mutation.subject, mutation.case, mutation.verdict
+        );
+        if let Some(came) = came {
+            println!("          {came}");
+            unnoticed += 1;
+        }
+    }
+    Ok(if unnoticed == 0 {
+        fail::GOOD
+    } else {
+        fail::BAD
+    })
 }
 
 /// The mutations kept for a base.

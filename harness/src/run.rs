@@ -20,7 +20,7 @@ use crate::{
     progress::Progress,
     results::{CaseResult, Run},
     setup::VirtmeNg,
-    splat::{Allowlist, Splat},
+    splat::{Allowlist, Decoder, Splat},
     verdict::Verdict,
     vm::{SHARE, Spec},
 };
@@ -253,7 +253,21 @@ impl Collected {
         self.own.get_or_insert((verdict, why));
     }
 
-    fn into_run(self, job: &Job<'_>) -> Run {
+    /// Puts file and line to what the kernel logged. What cannot be decoded is
+    /// shown as the kernel wrote it.
+    fn decode(&mut self, job: &Job<'_>) {
+        let out = job.kernel.vmlinux.parent().unwrap_or(Path::new("."));
+        let source = out.parent().unwrap_or(out);
+        let mut decoder = Decoder::new(&job.kernel.vmlinux, source);
+        for (splat, _) in &mut self.splats {
+            if let Err(e) = decoder.decode(&mut splat.lines) {
+                splat.lines.push(format!("(not decoded: {e:#})"));
+            }
+        }
+    }
+
+    fn into_run(mut self, job: &Job<'_>) -> Run {
+        self.decode(job);
         let nothing = (Seen::default(), None);
         let cases: Vec<CaseResult> = job
             .cases

@@ -91,7 +91,7 @@ pub fn missing() -> Vec<(&'static str, &'static str)> {
     };
     NEEDS
         .iter()
-        .filter(|n| !n.seen_by.iter().all(|s| there(s)))
+        .filter(|n| !n.seen_by.iter().all(&there))
         .map(|n| (n.package, n.what_for))
         .collect()
 }

@@ -10,7 +10,7 @@ fn harness(cache: &Path, args: &[&str]) -> (Option<i32>, String) {
         .arg("--cache")
         .arg(cache)
         .output()
-        .unwrap();
+        .expect("the harness starts");
     (
         out.status.code(),
         String::from_utf8_lossy(&out.stderr).into_owned(),
@@ -26,7 +26,7 @@ fn git(dir: &Path, args: &[&str]) {
             .args(identity)
             .args(args)
             .status()
-            .unwrap()
+            .expect("git starts")
             .success()
     );
 }
@@ -97,9 +97,9 @@ fn second_run_waits() {
         .spawn()
         .unwrap();
     let mut said = String::new();
-    BufReader::new(second.stderr.take().unwrap())
-        .read_line(&mut said)
-        .unwrap();
+    // Kept open: what it says later must not fail for want of a reader.
+    let mut stderr = BufReader::new(second.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
     assert!(
         said.contains(&format!("waiting for process {}", std::process::id())),
         "{said}"

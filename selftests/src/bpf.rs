@@ -137,6 +137,11 @@ impl Redirect {
             .map_or((0, 0), |b| (b.hits, b.probes))
     }
 
+    /// How many probes had a receive queue recorded before it redirected them.
+    pub(crate) fn queued(&self) -> u64 {
+        self.skel.maps.bss_data.as_deref().map_or(0, |b| b.queued)
+    }
+
     fn program(&self) -> Result<ProgramMut<'_>> {
         find(libbpf_rs::skel::Skel::object(&self.skel), self.program)
     }

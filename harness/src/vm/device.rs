@@ -22,9 +22,10 @@ impl Device {
 
     /// Every message goes to the console: a splat that is not printed is not seen.
     /// A long report must not be cut by the rate limit of user-space writes, or
-    /// the marks around a case would be lost.
+    /// the marks around a case would be lost. With timestamps a line of the kernel
+    /// can be told from one that a program wrote.
     pub fn console() -> Self {
-        Self::kernel(&["ignore_loglevel", "printk.devkmsg=on"])
+        Self::kernel(&["ignore_loglevel", "printk.devkmsg=on", "printk.time=1"])
     }
 
     /// A virtio-serial port of our own, whose other end is a file: nothing is

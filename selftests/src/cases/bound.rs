@@ -67,7 +67,7 @@ fn chain(hops: u32) -> Verdict {
     // An odd number of switches ends in ns_dst, an even one in ns_fwd, where
     // the address is added so that it is delivered as well.
     let ends_in = if hops % 2 == 1 { &t.dst } else { &t.fwd };
-    if hops % 2 == 0 {
+    if hops.is_multiple_of(2) {
         t.fwd
             .enter(|| crate::link::add_address(t.dst_fwd, crate::topology::dst_address(Ip::V4)))?;
         t.fwd
