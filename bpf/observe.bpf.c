@@ -6,6 +6,8 @@ struct seen {
 	__u64 count;
 	/* How many probes had a receive queue recorded. */
 	__u64 queued;
+	/* How many came with a tunnel's dst. */
+	__u64 tunnelled;
 	__u64 tstamp;
 	__u32 len;
 	__u32 mark;
@@ -24,9 +26,13 @@ struct seen seen = {};
 SEC("tc")
 int observe(struct __sk_buff *skb)
 {
+	struct bpf_tunnel_key key = {};
+
 	if (!probe_header(skb))
 		return TC_ACT_OK;
 	seen.count++;
+	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+		seen.tunnelled++;
 	seen.tstamp = skb->tstamp;
 	seen.len = skb->len;
 	seen.mark = skb->mark;

@@ -113,6 +113,23 @@ int peer_otherhost(struct __sk_buff *skb)
 	return bpf_redirect_peer(target, 0);
 }
 
+/* As a tunnel device leaves a packet: with where it came from as its dst. */
+SEC("tc")
+int peer_tunnelled(struct __sk_buff *skb)
+{
+	struct bpf_tunnel_key key = { .tunnel_id = 155, .remote_ipv4 = 0x0a000001, .tunnel_ttl = 64 };
+	struct bpf_tunnel_key set = {};
+
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), 0))
+		return TC_ACT_SHOT;
+	if (bpf_skb_get_tunnel_key(skb, &set, sizeof(set), 0) || set.tunnel_id != key.tunnel_id)
+		return TC_ACT_SHOT;
+	count(skb);
+	return bpf_redirect_peer(target, 0);
+}
+
 /* Chooses a socket of this namespace, then leaves the namespace. */
 SEC("tc")
 int peer_assigned(struct __sk_buff *skb)

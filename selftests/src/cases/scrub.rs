@@ -28,6 +28,20 @@ pub(super) fn cases() -> Vec<Case> {
             Expect::Fail { reason: reason::NOT_DELIVERED.into() },
             "the socket that bpf_sk_assign() chose receives the packet across namespaces",
         ),
+        Case::feature(
+            "tunnel_dst_stays_behind",
+            &["R5"],
+            "Verify that what a tunnel of the host attached to a packet is not seen in the container",
+            tunnelled,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &["5.10"],
+            Expect::Fail {
+                reason: reason::WRONG_VALUE.into(),
+            },
+            "5.10 takes the tunnel's dst along",
+        ),
     ]
 }
 
@@ -63,4 +77,28 @@ fn assigned() -> Verdict {
     )?;
     container.must_get(PROBE)?;
     host.must_get_nothing()
+}
+
+fn tunnelled() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_tunnelled", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    // Counted after the host's program read the key back.
+    same(
+        reason::SETUP,
+        "ns_fwd, src_fwd: probes given a tunnel key",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get(PROBE)?;
+    let seen = observer.seen();
+    same(
+        reason::WRONG_VALUE,
+        "ns_dst, dst: probes, and those with a tunnel key",
+        (seen.count, seen.tunnelled),
+        (1, 0),
+    )
 }
