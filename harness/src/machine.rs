@@ -51,3 +51,20 @@ pub fn describe(choice: &Choice, vng: &VirtmeNg) -> Machine {
 pub fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)
 }
+
+/// How many guests run at once: one for each CPU, and as many as half of the
+/// memory that is free now holds.
+pub fn guests() -> usize {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = text.lines().find_map(|l| {
+        let kib: u64 = l
+            .strip_prefix("MemAvailable:")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()?;
+        Some(kib / 1024)
+    });
+    let by_memory = available.unwrap_or(0) / 2 / u64::from(crate::run::MOST_MEMORY_MIB);
+    cpus().min(by_memory as usize).max(1)
+}

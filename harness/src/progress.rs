@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::{cache::Cache, results::Step};
 
@@ -20,6 +20,8 @@ const SAVED: &str = "timings.json";
 #[derive(Debug)]
 pub struct Progress {
     live: bool,
+    /// Several steps may be under way at once.
+    bars: MultiProgress,
     quiet: bool,
     /// Seconds that a step of this name and kind took last time.
     expected: Mutex<BTreeMap<String, f64>>,
@@ -41,6 +43,7 @@ impl Progress {
     pub fn new(cache: &Cache, quiet: bool) -> Self {
         Self {
             live: std::io::stderr().is_terminal() && !quiet,
+            bars: MultiProgress::new(),
             quiet,
             expected: Mutex::new(cache.load(SAVED).unwrap_or_default()),
             steps: Mutex::default(),
@@ -54,7 +57,7 @@ impl Progress {
             .map(|s| format!(" (last time {})", seconds(s)))
             .unwrap_or_default();
         let bar = self.live.then(|| {
-            let bar = ProgressBar::new_spinner().with_style(
+            let bar = self.bars.add(ProgressBar::new_spinner()).with_style(
                 ProgressStyle::with_template("{spinner} {elapsed:>4} {prefix:.bold} {msg}")
                     .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
@@ -76,7 +79,12 @@ impl Progress {
 
     /// Says something that stays on the screen.
     pub fn note(&self, text: &str) {
-        if !self.quiet {
+        if self.quiet {
+            return;
+        }
+        if self.live {
+            let _ = self.bars.println(text);
+        } else {
             eprintln!("{text}");
         }
     }
@@ -104,12 +112,9 @@ impl Doing<'_> {
         }
     }
 
-    /// Says something that stays on the screen, above the live line.
+    /// Says something that stays on the screen, above the live lines.
     pub fn note(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(text),
-            None => self.progress.note(text),
-        }
+        self.progress.note(text);
     }
 
     /// Ends the step. One that used an earlier result again is not timed for
@@ -126,7 +131,8 @@ impl Doing<'_> {
         }
         if !self.progress.quiet {
             let note = if cached { " (cached)" } else { "" };
-            eprintln!("{} {}: {}{note}", self.name, self.what, seconds(took));
+            let line = format!("{} {}: {}{note}", self.name, self.what, seconds(took));
+            self.progress.note(&line);
         }
         let step = Step {
             name: self.name.clone(),

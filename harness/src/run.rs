@@ -25,6 +25,9 @@ use crate::{
     vm::{SHARE, Spec},
 };
 
+/// What a guest is given at the most, MiB: KASAN needs it.
+pub const MOST_MEMORY_MIB: u32 = 3072;
+
 /// Guests that ended before their last case are booted again for the rest, but
 /// not more often than this.
 const MOST_BOOTS: usize = 6;

@@ -2,24 +2,29 @@
 //! `verify`: from the series to the verdicts.
 
 use std::{
-    path::Path,
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
-use protocol::{Arm, CaseInfo};
+use protocol::Arm;
 
 use crate::{
-    accel::Choice,
     cli::Verify,
     fail,
     guest::Guest,
     kernel::Kernel,
-    machine, report,
+    machine,
+    progress::Progress,
+    report,
     results::{self, Results},
     run::{self, Job},
     session::Session,
-    setup::VirtmeNg,
     splat::Allowlist,
     tree::Tree,
 };
@@ -70,38 +75,42 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         &std::fs::read_to_string(&allowed)
             .with_context(|| format!("reading {}", allowed.display()))?,
     )?;
-    let mut choice: Option<Choice> = None;
-    let mut runs = Vec::new();
+    let mut built = Vec::new();
     for tree in session.trees(&request.source)? {
         for flavor in &flavors {
             for arm in arms(request) {
                 let kernel =
                     session.kernel(&tree, arm, flavor, request.source.series.as_deref())?;
-                let choice = match &choice {
-                    Some(choice) => choice,
-                    None => choice.insert(session.accel(&vng, &kernel.image)?),
-                };
-                let ready = Ready {
-                    vng: &vng,
-                    guest: &guest,
-                    cases: &cases,
-                    allowed: &allowed,
-                    choice,
-                };
                 let name = format!("{}-{}-{flavor}.log", tree.slot, arm.word());
-                runs.push(one(
-                    session,
-                    &ready,
-                    &tree,
+                built.push(Built {
+                    tree: tree.clone(),
                     arm,
                     flavor,
-                    &kernel,
-                    &console.path(&name)?,
-                )?);
+                    kernel,
+                    console: console.path(&name)?,
+                });
             }
         }
     }
-    let choice = choice.context("no arm was run")?;
+    let first = built.first().context("no arm was asked for")?;
+    let choice = session.accel(&vng, &first.kernel.image)?;
+    let jobs: Vec<Job<'_>> = built
+        .iter()
+        .map(|b| Job {
+            vng: &vng,
+            accel: choice.accel,
+            kernel: &b.kernel,
+            guest: &guest,
+            cases: &cases,
+            base: &b.tree.base.line,
+            source: &b.tree.version,
+            arm: b.arm,
+            flavor: b.flavor,
+            allowed: &allowed,
+            console: &b.console,
+        })
+        .collect();
+    let runs = at_once(&jobs, machine::guests(), &session.progress)?;
     session.progress.save(&session.cache)?;
     Ok(Results {
         version: results::VERSION,
@@ -116,46 +125,45 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
     })
 }
 
-struct Ready<'a> {
-    vng: &'a VirtmeNg,
-    guest: &'a Guest,
-    cases: &'a [CaseInfo],
-    allowed: &'a Allowlist,
-    choice: &'a Choice,
+/// A kernel that is ready to be run.
+struct Built<'a> {
+    tree: Tree,
+    arm: Arm,
+    flavor: &'a str,
+    kernel: Kernel,
+    console: PathBuf,
 }
 
-fn one(
-    session: &Session,
-    ready: &Ready<'_>,
-    tree: &Tree,
-    arm: Arm,
-    flavor: &str,
-    kernel: &Kernel,
-    console: &Path,
-) -> Result<results::Run> {
-    let job = Job {
-        vng: ready.vng,
-        accel: ready.choice.accel,
-        kernel,
-        guest: ready.guest,
-        cases: ready.cases,
-        base: &tree.base.line,
-        source: &tree.version,
-        arm,
-        flavor,
-        allowed: ready.allowed,
-        console,
-    };
-    run::run(&job, &session.progress)
+/// Runs the jobs, up to `most` at a time, and gives what came of them in order.
+fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..most.clamp(1, jobs.len().max(1)) {
+            scope.spawn(|| {
+                while let Some((at, job)) = {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    jobs.get(at).map(|job| (at, job))
+                } {
+                    let run = run::run(job, progress);
+                    done.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(at, run);
+                }
+            });
+        }
+    });
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.into_values().collect()
 }
 
 enum Consoles {
-    Kept(std::path::PathBuf),
+    Kept(PathBuf),
     Thrown(tempfile::TempDir),
 }
 
 impl Consoles {
-    fn path(&self, name: &str) -> Result<std::path::PathBuf> {
+    fn path(&self, name: &str) -> Result<PathBuf> {
         let dir = match self {
             Self::Kept(dir) => dir.as_path(),
             Self::Thrown(dir) => dir.path(),
