@@ -20,6 +20,9 @@
 /* Where probes are sent to; everything else on a link is noise (MLD, DAD). */
 #define PROBE_PORT 9004
 
+/* Size of struct bpf_tunnel_key as every base takes it: later ones append. */
+#define TUNNEL_KEY offsetof(struct bpf_tunnel_key, local_ipv4)
+
 /* The UDP header of a probe, or NULL when the packet is not one. */
 static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
 {

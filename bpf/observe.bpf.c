@@ -31,7 +31,7 @@ int observe(struct __sk_buff *skb)
 	if (!probe_header(skb))
 		return TC_ACT_OK;
 	seen.count++;
-	if (!bpf_skb_get_tunnel_key(skb, &key, sizeof(key), 0))
+	if (!bpf_skb_get_tunnel_key(skb, &key, TUNNEL_KEY, 0))
 		seen.tunnelled++;
 	seen.tstamp = skb->tstamp;
 	seen.len = skb->len;

@@ -122,9 +122,9 @@ int peer_tunnelled(struct __sk_buff *skb)
 
 	if (!probe_header(skb))
 		return TC_ACT_OK;
-	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), 0))
+	if (bpf_skb_set_tunnel_key(skb, &key, TUNNEL_KEY, 0))
 		return TC_ACT_SHOT;
-	if (bpf_skb_get_tunnel_key(skb, &set, sizeof(set), 0) || set.tunnel_id != key.tunnel_id)
+	if (bpf_skb_get_tunnel_key(skb, &set, TUNNEL_KEY, 0) || set.tunnel_id != key.tunnel_id)
 		return TC_ACT_SHOT;
 	count(skb);
 	return bpf_redirect_peer(target, 0);
