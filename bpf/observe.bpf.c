@@ -18,6 +18,7 @@ struct seen {
 	__u32 vlan_tci;
 	__u32 gso_segs;
 	__u32 gso_size;
+	__u32 tstamp_type;
 };
 
 /* The last probe. */
@@ -45,5 +46,41 @@ int observe(struct __sk_buff *skb)
 		seen.queued++;
 	seen.gso_segs = skb->gso_segs;
 	seen.gso_size = skb->gso_size;
+	return TC_ACT_OK;
+}
+
+/* At tc ingress skb->tstamp reads as 0 unless the program asks for its type as
+ * well; kernels before 5.18 have no type.
+ */
+SEC("tc")
+int observe_stamp(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	seen.count++;
+	seen.tstamp_type = skb->tstamp_type;
+	seen.tstamp = skb->tstamp;
+	return TC_ACT_OK;
+}
+
+/* Every packet of a TCP stream, which is no probe. */
+struct stream {
+	__u64 packets;
+	__u64 bytes;
+	__u32 longest;
+	__u32 most_segments;
+};
+
+struct stream stream = {};
+
+SEC("tc")
+int observe_stream(struct __sk_buff *skb)
+{
+	stream.packets++;
+	stream.bytes += skb->len;
+	if (skb->len > stream.longest)
+		stream.longest = skb->len;
+	if (skb->gso_segs > stream.most_segments)
+		stream.most_segments = skb->gso_segs;
 	return TC_ACT_OK;
 }

@@ -7,20 +7,28 @@
  */
 volatile const __u32 len_l2;
 volatile const __u32 len_l3;
+/* Where the tracepoints' fields are, as their format files say: they move
+ * between bases.
+ */
+volatile const __u32 rx_len_at;
+volatile const __u32 xmit_len_at;
+volatile const __u32 poll_work_at;
+volatile const __u32 poll_name_at;
+volatile const __u32 free_protocol_at;
+volatile const __u32 free_reason_at;
 
 __u64 netif_rx = 0;
 __u64 netif_receive_skb = 0;
 __u64 start_xmit = 0;
-__u64 kfree = 0;
-__u32 kfree_reason = 0;
+__u64 backlog_work = 0;
 
-/* As /sys/kernel/tracing/events/net/netif_rx/format has it on every base. */
-struct net_dev_template {
-	__u64 common;
-	const void *skbaddr;
-	__u32 len;
-	__u32 name;
-};
+static __always_inline __u32 field32(void *ctx, __u32 at)
+{
+	__u32 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + at);
+	return value;
+}
 
 static __always_inline bool ours(__u32 len)
 {
@@ -28,26 +36,59 @@ static __always_inline bool ours(__u32 len)
 }
 
 SEC("tracepoint/net/netif_rx")
-int on_netif_rx(struct net_dev_template *ctx)
+int on_netif_rx(void *ctx)
 {
-	if (ours(ctx->len))
+	if (ours(field32(ctx, rx_len_at)))
 		__sync_fetch_and_add(&netif_rx, 1);
 	return 0;
 }
 
 SEC("tracepoint/net/netif_receive_skb")
-int on_netif_receive_skb(struct net_dev_template *ctx)
+int on_netif_receive_skb(void *ctx)
 {
-	if (ours(ctx->len))
+	if (ours(field32(ctx, rx_len_at)))
 		__sync_fetch_and_add(&netif_receive_skb, 1);
 	return 0;
 }
 
-/* net_dev_queue has the same layout; net_dev_start_xmit has not. */
-SEC("tracepoint/net/net_dev_queue")
-int on_net_dev_queue(struct net_dev_template *ctx)
+SEC("tracepoint/net/net_dev_start_xmit")
+int on_start_xmit(void *ctx)
 {
-	if (ours(ctx->len))
+	if (ours(field32(ctx, xmit_len_at)))
 		__sync_fetch_and_add(&start_xmit, 1);
+	return 0;
+}
+
+/* Packets taken from the backlog, whose poll belongs to no device. */
+SEC("tracepoint/napi/napi_poll")
+int on_napi_poll(void *ctx)
+{
+	__u32 name_at = field32(ctx, poll_name_at) & 0xffff;
+	char name[4] = {};
+
+	bpf_probe_read_kernel(name, sizeof(name), ctx + name_at);
+	if (name[0] == '(')
+		__sync_fetch_and_add(&backlog_work, field32(ctx, poll_work_at));
+	return 0;
+}
+
+/* Frames of this protocol, which nothing but a test sends (IEEE 802 calls it
+ * "local experimental"), by why they were dropped.
+ */
+#define PROTOCOL 0x88b5
+#define REASONS 512
+
+__u64 freed[REASONS] = {};
+
+SEC("tracepoint/skb/kfree_skb")
+int on_kfree_skb(void *ctx)
+{
+	__u32 reason = field32(ctx, free_reason_at);
+
+	if ((field32(ctx, free_protocol_at) & 0xffff) != PROTOCOL)
+		return 0;
+	if (reason >= REASONS)
+		reason = REASONS - 1;
+	__sync_fetch_and_add(&freed[reason], 1);
 	return 0;
 }

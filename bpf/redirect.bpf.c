@@ -17,17 +17,12 @@ volatile const __u64 tstamp;
 __u64 hits = 0;
 /* How many of them were probes. */
 __u64 probes = 0;
-/* How many of these had a receive queue recorded. */
-__u64 queued = 0;
 
 static __always_inline void count(struct __sk_buff *skb)
 {
 	__sync_fetch_and_add(&hits, 1);
-	if (!probe_header(skb))
-		return;
-	__sync_fetch_and_add(&probes, 1);
-	if (skb->queue_mapping)
-		__sync_fetch_and_add(&queued, 1);
+	if (probe_header(skb))
+		__sync_fetch_and_add(&probes, 1);
 }
 
 SEC("tc")
@@ -40,6 +35,14 @@ int peer(struct __sk_buff *skb)
 /* The same, for an attachment that is no qdisc. */
 SEC("tcx/ingress")
 int peer_tcx(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
+/* The same, for act_bpf. */
+SEC("action")
+int peer_action(struct __sk_buff *skb)
 {
 	count(skb);
 	return bpf_redirect_peer(target, flags);
@@ -67,6 +70,21 @@ int neigh(struct __sk_buff *skb)
 {
 	count(skb);
 	return bpf_redirect_neigh(target, NULL, 0, flags);
+}
+
+/* The next hop is `nexthop` instead of the destination itself. */
+volatile const __u32 nexthop;
+
+SEC("tc")
+int neigh_nexthop(struct __sk_buff *skb)
+{
+	struct bpf_redir_neigh to = {
+		.nh_family = 2 /* AF_INET */,
+		.ipv4_nh = nexthop,
+	};
+
+	count(skb);
+	return bpf_redirect_neigh(target, &to, sizeof(to), flags);
 }
 
 /* Drops everything: on a host end's egress it proves that nothing went the old way. */
@@ -98,6 +116,31 @@ int peer_marked(struct __sk_buff *skb)
 	count(skb);
 	skb->mark = mark;
 	skb->tstamp = tstamp;
+	return bpf_redirect_peer(target, 0);
+}
+
+/* A delivery time, as a sender with pacing has set it. */
+SEC("tc")
+int peer_stamped(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	if (bpf_skb_set_tstamp(skb, tstamp, BPF_SKB_TSTAMP_DELIVERY_MONO))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(target, 0);
+}
+
+/* The receive queue of a NIC with more queues than the peer has. */
+volatile const __u32 queue;
+
+SEC("tc")
+int peer_queued(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	skb->queue_mapping = queue;
 	return bpf_redirect_peer(target, 0);
 }
 
@@ -182,6 +225,23 @@ int peer_unused(struct __sk_buff *skb)
 	count(skb);
 	bpf_redirect_peer(target, 0);
 	return TC_ACT_OK;
+}
+
+/* The verdict without the request that goes with it. */
+SEC("tc")
+int verdict_only(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	return TC_ACT_REDIRECT;
+}
+
+SEC("lwt_xmit")
+int verdict_only_lwt(struct __sk_buff *skb)
+{
+	__sync_fetch_and_add(&hits, 1);
+	return BPF_REDIRECT;
 }
 
 /* Does nothing but look. */

@@ -20,6 +20,11 @@ REFUSED("sockops", as_sock_ops, struct bpf_sock_ops)
 REFUSED("flow_dissector", as_flow_dissector, struct __sk_buff)
 REFUSED("kprobe/do_nanosleep", as_kprobe, void)
 REFUSED("tracepoint/net/netif_rx", as_tracepoint, void)
+REFUSED("raw_tracepoint/netif_rx", as_raw_tracepoint, void)
+REFUSED("perf_event", as_perf_event, void)
+REFUSED("sk_msg", as_sk_msg, struct sk_msg_md)
+REFUSED("cgroup/connect4", as_cgroup_sock_addr, struct bpf_sock_addr)
+REFUSED("sk_lookup", as_sk_lookup, struct bpf_sk_lookup)
 
 /* The one that must have it: without it a refusal proves nothing. */
 SEC("tc")

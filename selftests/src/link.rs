@@ -2,27 +2,28 @@
 //! Devices, addresses, routes and neighbours of this thread's namespace, over
 //! rtnetlink: spawning `ip` for each costs 60 ms under emulation.
 
-use std::net::IpAddr;
-
-use anyhow::{Context, Result, bail};
-use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
-    NetlinkPayload,
+use std::{
+    net::IpAddr,
+    os::fd::{AsRawFd, BorrowedFd},
 };
+
+use anyhow::{Context, Result};
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage as Route,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
-        InfoData, InfoKind, InfoNetkit, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-        NetkitMode,
+        InfoData, InfoKind, InfoNetkit, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
+        LinkMessage, NetkitMode,
     },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
-    route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    route::{
+        RouteAttribute, RouteHeader, RouteLwEnCapType, RouteMessage, RouteProtocol, RouteScope,
+        RouteType,
+    },
 };
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use std::os::fd::AsRawFd;
 
-use crate::netns::Netns;
+use crate::{netlink::ask, netns::Netns};
 
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
@@ -34,6 +35,8 @@ pub(crate) enum Pair {
     Veth,
     /// netkit in L2 mode.
     Netkit,
+    /// netkit in L3 mode: no neighbours to ask for.
+    NetkitL3,
 }
 
 /// One end of a pair, about to be made.
@@ -45,63 +48,49 @@ pub(crate) struct End<'a> {
     pub(crate) mac: Mac,
     /// Receive and transmit queues.
     pub(crate) queues: u32,
-}
-
-/// Sends a request and waits for the kernel's answer.
-fn ask(message: Route, flags: u16) -> Result<()> {
-    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    socket
-        .send(&bytes, 0)
-        .context("sending a netlink request")?;
-    let (answer, _) = socket
-        .recv_from_full()
-        .context("waiting for the answer over netlink")?;
-    match NetlinkMessage::<Route>::deserialize(&answer)
-        .context("reading the answer over netlink")?
-        .payload
-    {
-        NetlinkPayload::Error(e) if e.code.is_none() => Ok(()),
-        NetlinkPayload::Error(e) => Err(e.to_io()).context("the kernel refused"),
-        other => bail!("the kernel answered {other:?}"),
-    }
+    /// Its index; 0 for the next free one.
+    pub(crate) index: u32,
 }
 
 const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-fn attributes(end: &End<'_>) -> Vec<LinkAttribute> {
-    vec![
+fn attributes(kind: Pair, end: &End<'_>) -> Vec<LinkAttribute> {
+    let mut attributes = vec![
         LinkAttribute::IfName(end.name.to_owned()),
-        LinkAttribute::Address(end.mac.to_vec()),
         LinkAttribute::NumRxQueues(end.queues),
         LinkAttribute::NumTxQueues(end.queues),
-    ]
+    ];
+    // netkit refuses addresses in L3 mode.
+    if kind != Pair::NetkitL3 {
+        attributes.push(LinkAttribute::Address(end.mac.to_vec()));
+    }
+    attributes
 }
 
 /// Makes a pair: `host` in this namespace, `peer` in `peer_ns`.
 pub(crate) fn add_pair(kind: Pair, host: &End<'_>, peer: &End<'_>, peer_ns: &Netns) -> Result<()> {
     let mut other = LinkMessage::default();
-    other.attributes = attributes(peer);
+    other.header.index = peer.index;
+    other.attributes = attributes(kind, peer);
     other
         .attributes
         .push(LinkAttribute::NetNsFd(peer_ns.fd().as_raw_fd()));
     let mut message = LinkMessage::default();
-    message.attributes = attributes(host);
+    message.header.index = host.index;
+    message.attributes = attributes(kind, host);
     let info = match kind {
         Pair::Veth => vec![
             LinkInfo::Kind(InfoKind::Veth),
             LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(other))),
         ],
-        Pair::Netkit => vec![
+        Pair::Netkit | Pair::NetkitL3 => vec![
             LinkInfo::Kind(InfoKind::Netkit),
             LinkInfo::Data(InfoData::Netkit(vec![
-                InfoNetkit::Mode(NetkitMode::L2),
+                InfoNetkit::Mode(if kind == Pair::Netkit {
+                    NetkitMode::L2
+                } else {
+                    NetkitMode::L3
+                }),
                 InfoNetkit::Peer(other),
             ])),
         ],
@@ -122,6 +111,30 @@ pub(crate) fn add_dummy(name: &str) -> Result<u32> {
     index(name)
 }
 
+/// Makes a VLAN device on top of another and takes it up.
+pub(crate) fn add_vlan(name: &str, below: u32, id: u16) -> Result<u32> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Link(below),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)])),
+        ]),
+    ];
+    ask(Route::NewLink(message), CREATE).with_context(|| format!("making {name}"))?;
+    let index = index(name)?;
+    set_up(index, true)?;
+    Ok(index)
+}
+
+/// Deletes a device, and its peer where it is one of a pair.
+pub(crate) fn delete(index: u32) -> Result<()> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    ask(Route::DelLink(message), 0).with_context(|| format!("deleting device {index}"))
+}
+
 fn change(index: u32, edit: impl FnOnce(&mut LinkMessage)) -> Result<()> {
     let mut message = LinkMessage::default();
     message.header.index = index;
@@ -138,6 +151,13 @@ pub(crate) fn set_up(index: u32, up: bool) -> Result<()> {
         } else {
             LinkFlags::empty()
         };
+    })
+}
+
+/// Sets a device's MAC address.
+pub(crate) fn set_mac(index: u32, mac: Mac) -> Result<()> {
+    change(index, |m| {
+        m.attributes.push(LinkAttribute::Address(mac.to_vec()));
     })
 }
 
@@ -168,6 +188,38 @@ pub(crate) fn add_address(index: u32, address: IpAddr) -> Result<()> {
 
 /// Has packets for `to` go out of a device.
 pub(crate) fn add_route(index: u32, to: IpAddr) -> Result<()> {
+    ask(Route::NewRoute(route(index, to)), CREATE)
+        .with_context(|| format!("adding a route to {to}"))
+}
+
+/// The same, through an lwt_xmit program.
+pub(crate) fn add_route_through(index: u32, to: IpAddr, program: BorrowedFd<'_>) -> Result<()> {
+    // include/uapi/linux/lwtunnel.h: LWT_BPF_XMIT, LWT_BPF_PROG_FD and _NAME
+    const XMIT: u16 = 3;
+    const NESTED: u16 = 1 << 15;
+    let mut encap = Vec::new();
+    for (kind, value) in [(1_u16, program.as_raw_fd().to_ne_bytes()), (2, *b"lwt\0")] {
+        encap.extend(8_u16.to_ne_bytes());
+        encap.extend(kind.to_ne_bytes());
+        encap.extend(value);
+    }
+    let mut nest = (encap.len() as u16 + 4).to_ne_bytes().to_vec();
+    nest.extend((XMIT | NESTED).to_ne_bytes());
+    nest.extend(encap);
+    // include/uapi/linux/rtnetlink.h: RTA_ENCAP
+    const ENCAP: u16 = 22;
+    let mut message = route(index, to);
+    message
+        .attributes
+        .push(RouteAttribute::EncapType(RouteLwEnCapType::Bpf));
+    message
+        .attributes
+        .push(RouteAttribute::Other(DefaultNla::new(ENCAP | NESTED, nest)));
+    ask(Route::NewRoute(message), CREATE)
+        .with_context(|| format!("adding a route to {to} through a program"))
+}
+
+fn route(index: u32, to: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(to);
     message.header.destination_prefix_length = bits(to);
@@ -179,7 +231,7 @@ pub(crate) fn add_route(index: u32, to: IpAddr) -> Result<()> {
         RouteAttribute::Destination(to.into()),
         RouteAttribute::Oif(index),
     ];
-    ask(Route::NewRoute(message), CREATE).with_context(|| format!("adding a route to {to}"))
+    message
 }
 
 /// Says where `to` is on a device's link, so that nothing has to ask.

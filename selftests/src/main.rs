@@ -8,11 +8,16 @@ mod bpf;
 mod cases;
 mod fail;
 mod link;
+mod netlink;
 mod netns;
 mod probe;
 mod report;
 mod run;
+mod tc;
 mod topology;
+mod tracefs;
+mod traces;
+mod xfrm;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -45,6 +50,9 @@ enum Command {
         /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
         #[arg(long, value_name = "PORT")]
         port: Option<String>,
+        /// In an order that this number decides
+        #[arg(long, value_name = "SEED")]
+        shuffle: Option<u64>,
     },
 }
 
@@ -55,7 +63,8 @@ fn main() -> ExitCode {
             cases,
             cases_file,
             port,
-        } => run::run(cases, cases_file.as_deref(), port.as_deref()),
+            shuffle,
+        } => run::run(cases, cases_file.as_deref(), port.as_deref(), shuffle),
     };
     result.unwrap_or_else(|e| {
         eprintln!("error: {e:#}");

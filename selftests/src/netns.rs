@@ -10,6 +10,8 @@ use std::{
 use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::netlink;
+
 /// A network namespace.
 #[derive(Debug)]
 pub(crate) struct Netns {
@@ -23,7 +25,7 @@ fn current() -> Result<File> {
 }
 
 impl Netns {
-    /// Makes a namespace whose loopback device is up.
+    /// Makes a namespace with nothing but its loopback device.
     pub(crate) fn new(name: &'static str) -> Result<Self> {
         let before = current()?;
         unshare(CloneFlags::CLONE_NEWNET)
@@ -45,7 +47,9 @@ impl Netns {
             Ok(Self { name, file })
         });
         setns(before, CloneFlags::CLONE_NEWNET).context("going back to the first namespace")?;
-        made
+        let made = made?;
+        netlink::give_id(made.fd())?;
+        Ok(made)
     }
 
     /// Runs `work` with this thread in the namespace.

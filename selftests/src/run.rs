@@ -2,13 +2,7 @@
 //! `list` and `run`.
 
 use std::{
-    any::Any,
-    collections::HashSet,
-    fs,
-    path::Path,
-    process::ExitCode,
-    thread,
-    time::{Duration, Instant},
+    any::Any, collections::HashSet, fs, path::Path, process::ExitCode, thread, time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
@@ -19,6 +13,7 @@ use crate::{
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
     report::{Report, mark},
+    traces::Traces,
 };
 
 /// `list`.
@@ -40,8 +35,16 @@ pub(crate) fn list(json: bool) -> Result<ExitCode> {
 }
 
 /// `run`.
-pub(crate) fn run(named: Vec<String>, file: Option<&Path>, port: Option<&str>) -> Result<ExitCode> {
-    let chosen = choose(named, file)?;
+pub(crate) fn run(
+    named: Vec<String>,
+    file: Option<&Path>,
+    port: Option<&str>,
+    seed: Option<u64>,
+) -> Result<ExitCode> {
+    let mut chosen = choose(named, file)?;
+    if let Some(seed) = seed {
+        shuffle(&mut chosen, seed);
+    }
     if !nix::unistd::geteuid().is_root() {
         bail!("running cases makes network namespaces and loads programs: run as root");
     }
@@ -105,31 +108,11 @@ fn choose(mut named: Vec<String>, file: Option<&Path>) -> Result<Vec<Case>> {
         .collect())
 }
 
-/// What a case may not leave behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Traces {
-    programs: usize,
-    devices: Vec<String>,
-}
-
-impl Traces {
-    fn now() -> Self {
-        let text = fs::read_to_string("/proc/net/dev").unwrap_or_default();
-        let devices = text
-            .lines()
-            .skip(2)
-            .filter_map(|l| l.split(':').next())
-            .map(|n| n.trim().to_owned())
-            .collect();
-        Self {
-            programs: bpf::programs(),
-            devices,
-        }
-    }
-}
-
 fn one(case: &Case) -> Outcome {
-    let before = Traces::now();
+    let before = match Traces::now() {
+        Ok(before) => before,
+        Err(e) => return outcome(Err(e.into())),
+    };
     let work = case.run.clone();
     // A thread of its own: it changes namespaces, and may panic.
     let result = thread::Builder::new()
@@ -140,26 +123,20 @@ fn one(case: &Case) -> Outcome {
         Ok(Err(panic)) => Err(failed(reason::PANIC, said(panic.as_ref()))),
         Err(e) => Err(failed(reason::SETUP, format!("starting a thread: {e}"))),
     };
-    outcome(verdict.and_then(|()| clean(&before)))
+    // Waited for after a failure as well: the next case counts on it.
+    let clean = before.all_gone();
+    outcome(verdict.and(clean))
 }
 
-/// Fails unless everything is as before. A namespace goes in the kernel's own
-/// time, and takes its devices and programs along.
-fn clean(before: &Traces) -> Verdict {
-    let start = Instant::now();
-    loop {
-        let now = Traces::now();
-        // Fewer programs: what an earlier case left has gone meanwhile.
-        if now.programs <= before.programs && now.devices == before.devices {
-            return Ok(());
-        }
-        if start.elapsed() > Duration::from_secs(3) {
-            return Err(failed(
-                reason::LEFTOVER,
-                format!("expected {before:?} afterwards as before, got {now:?}"),
-            ));
-        }
-        thread::sleep(Duration::from_millis(5));
+/// The same order for the same seed, on every machine (splitmix64).
+fn shuffle<T>(items: &mut [T], mut seed: u64) {
+    for last in (1..items.len()).rev() {
+        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        items.swap(last, (z % (last as u64 + 1)) as usize);
     }
 }
 
@@ -177,4 +154,25 @@ fn said(panic: &(dyn Any + Send)) -> String {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
     format!("it panicked: {}", text.unwrap_or("without a word"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shuffle;
+
+    /// Verify that a seed gives one order, that another gives another, and
+    /// that nothing is lost.
+    #[test]
+    fn seeds() {
+        let order = |seed| {
+            let mut items: Vec<u32> = (0..50).collect();
+            shuffle(&mut items, seed);
+            items
+        };
+        assert_eq!(order(1), order(1));
+        assert_ne!(order(1), order(2));
+        let mut sorted = order(3);
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
+    }
 }

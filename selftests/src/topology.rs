@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::{
     link::{self, End, Mac, Pair},
-    netns::Netns,
+    netns::{self, Netns},
 };
 
 /// Version of the Internet Protocol.
@@ -56,6 +56,8 @@ pub(crate) struct Topology {
     pub(crate) dst: Netns,
     /// Index of src_fwd in ns_fwd.
     pub(crate) src_fwd: u32,
+    /// Index of src in ns_src.
+    pub(crate) src_dev: u32,
     /// Index of dst_fwd in ns_fwd.
     pub(crate) dst_fwd: u32,
     /// Index of dst in ns_dst.
@@ -65,26 +67,47 @@ pub(crate) struct Topology {
 impl Topology {
     /// Both pairs of `kind`, one queue each.
     pub(crate) fn new(kind: Pair) -> Result<Self> {
-        Self::with_queues(kind, 1, 1)
+        Self::build(kind, 1, &[Ip::V4, Ip::V6])
     }
 
-    /// As [`Self::new`], with so many queues on the pairs of ns_src and ns_dst.
-    pub(crate) fn with_queues(kind: Pair, src_queues: u32, dst_queues: u32) -> Result<Self> {
+    /// As [`Self::new`], with so many queues on both ends of ns_dst's pair.
+    pub(crate) fn with_queues(kind: Pair, dst_queues: u32) -> Result<Self> {
+        Self::build(kind, dst_queues, &[Ip::V4, Ip::V6])
+    }
+
+    /// As [`Self::new`], without IPv6, which joins groups and says so on the
+    /// link when it likes: for cases that count every packet.
+    pub(crate) fn quiet(kind: Pair) -> Result<Self> {
+        Self::build(kind, 1, &[Ip::V4])
+    }
+
+    fn build(kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {
         let src = Netns::new("ns_src")?;
         let fwd = Netns::new("ns_fwd")?;
         let dst = Netns::new("ns_dst")?;
+        if !ips.contains(&Ip::V6) {
+            for ns in [&src, &fwd, &dst] {
+                ns.enter(|| netns::sysctl("ipv6/conf/default/disable_ipv6", "1"))?;
+            }
+        }
         let (src_fwd, dst_fwd) = fwd.enter(|| {
-            let end = |name, mac, queues| End { name, mac, queues };
+            // Indices that mean nothing in the other namespaces.
+            let end = |name, mac, queues, index| End {
+                name,
+                mac,
+                queues,
+                index,
+            };
             link::add_pair(
                 kind,
-                &end("src_fwd", MAC_SRC_FWD, src_queues),
-                &end("src", MAC_SRC, src_queues),
+                &end("src_fwd", MAC_SRC_FWD, 1, 102),
+                &end("src", MAC_SRC, 1, 101),
                 &src,
             )?;
             link::add_pair(
                 kind,
-                &end("dst_fwd", MAC_DST_FWD, dst_queues),
-                &end("dst", MAC_DST, dst_queues),
+                &end("dst_fwd", MAC_DST_FWD, dst_queues, 103),
+                &end("dst", MAC_DST, dst_queues, 104),
                 &dst,
             )?;
             let (a, b) = (link::index("src_fwd")?, link::index("dst_fwd")?);
@@ -92,22 +115,35 @@ impl Topology {
             link::set_up(b, true)?;
             Ok((a, b))
         })?;
-        outer_end(&src, "src", src_address, dst_address, MAC_DST)?;
-        let dst_dev = outer_end(&dst, "dst", dst_address, src_address, MAC_SRC)?;
+        // Frames go to the MAC of the host's end, as to a next hop: the host
+        // takes them for its own, and they are delivered for no other reason.
+        let src_dev = outer_end(&src, "src", ips, src_address, dst_address, MAC_SRC_FWD)?;
+        let dst_dev = outer_end(&dst, "dst", ips, dst_address, src_address, MAC_DST_FWD)?;
         Ok(Self {
             src,
             fwd,
             dst,
             src_fwd,
+            src_dev,
             dst_fwd,
             dst_dev,
         })
+    }
+
+    /// Has frames go to the MAC of the outer device itself: what is transmitted
+    /// to it by bpf_redirect() is received by nobody else.
+    pub(crate) fn address_frames_to_the_end(&self, ip: Ip) -> Result<()> {
+        self.src
+            .enter(|| link::add_neighbour(self.src_dev, dst_address(ip), MAC_DST))?;
+        self.dst
+            .enter(|| link::add_neighbour(self.dst_dev, src_address(ip), MAC_SRC))
     }
 }
 
 fn outer_end(
     ns: &Netns,
     name: &str,
+    ips: &[Ip],
     own: fn(Ip) -> IpAddr,
     other: fn(Ip) -> IpAddr,
     other_mac: Mac,
@@ -115,7 +151,7 @@ fn outer_end(
     ns.enter(|| {
         let index = link::index(name)?;
         link::set_up(index, true)?;
-        for ip in [Ip::V4, Ip::V6] {
+        for &ip in ips {
             link::add_address(index, own(ip))?;
             link::add_route(index, other(ip))?;
             link::add_neighbour(index, other(ip), other_mac)?;

@@ -41,7 +41,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn counts(pair: Pair) -> Verdict {
-    let t = Topology::new(pair)?;
+    let t = Topology::quiet(pair)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;

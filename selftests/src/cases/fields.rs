@@ -6,10 +6,10 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect},
-    fail::{Verdict, same},
+    fail::{Stop, Verdict, same},
     link::{self, Pair},
-    probe::{self, Receiver, Tun},
-    topology::{Ip, MAC_DST, Topology},
+    probe::{self, Receiver},
+    topology::{Ip, Topology},
 };
 
 const PROBE: &[u8] = b"a probe that is looked at";
@@ -65,31 +65,18 @@ pub(super) fn cases() -> Vec<Case> {
             "5.10 drops packets above the peer's MTU",
         ),
         Case::feature(
-            "l3_source_is_delivered",
-            &["R2", "kernel:tc_redirect_peer_l3"],
-            "Verify that a packet of a TUN device, given a header by bpf_skb_change_head(), is delivered",
-            l3,
-        ),
-        Case::feature(
-            "rx_queue_is_reset",
-            &["R13"],
-            "Verify that the receive queue of the first device is not carried over to the peer",
-            queue,
+            "delivery_time_survives",
+            &["R7"],
+            "Verify that a packet's delivery time, and what kind it is, are the same on the container's side",
+            delivery_time,
         )
-        .on(
-            Some(Arm::Upstream),
-            &[],
-            Expect::Fail {
-                reason: reason::WRONG_VALUE.into(),
-            },
-            "the receive queue of the first device stays recorded",
-        ),
+        .skipped_on(&["5.10"], NO_DELIVERY_TIME),
     ]
 }
 
 const MARK: u32 = 0x5eed_0155;
 
-fn marked() -> Result<crate::bpf::Seen, crate::fail::Stop> {
+fn marked() -> Result<crate::bpf::Seen, Stop> {
     let t = Topology::new(Pair::Veth)?;
     let program = Redirect::load("peer_marked", |r| {
         r.target = t.dst_fwd;
@@ -142,44 +129,27 @@ fn mtu() -> Verdict {
     receiver.must_get(&payload)
 }
 
-fn l3() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
-    let (mut tun, index) = t.fwd.enter(|| {
-        let tun = Tun::new("tun9")?;
-        let index = link::index("tun9")?;
-        link::set_up(index, true)?;
-        Ok((tun, index))
-    })?;
-    let receiver = Receiver::new(&t.dst, Ip::V4)?;
-    let program = Redirect::load("peer_from_l3", |r| {
-        r.target = t.dst_fwd;
-        r.l2_dst = MAC_DST;
-    })?;
-    program.at_ingress(&t.fwd, index)?;
-    tun.inject(&probe::udp_packet(PROBE))?;
-    receiver.must_get(PROBE)
-}
+const NO_DELIVERY_TIME: &str = "this kernel has no bpf_skb_set_tstamp() (before 5.18)";
 
-fn queue() -> Verdict {
-    // veth records the queue that a frame was sent on as the one it was received
-    // on. The queue is chosen by flow: many flows, so that not all have the first.
-    const FLOWS: u64 = 32;
-    let t = Topology::with_queues(Pair::Veth, 4, 1)?;
-    let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
-    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+fn delivery_time() -> Verdict {
+    const TIME: u64 = 0x0155_0155_0155;
+    const MONOTONIC: u32 = 1;
+    if !super::is_at_least(5, 18)? {
+        return Err(Stop::Skipped(NO_DELIVERY_TIME.into()));
+    }
+    let t = Topology::new(Pair::Veth)?;
+    let program = Redirect::load("peer_stamped", |r| {
+        r.target = t.dst_fwd;
+        r.tstamp = TIME;
+    })?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
-    for _ in 0..FLOWS {
-        probe::send(&t, Ip::V4, PROBE)?;
-    }
-    if program.queued() == 0 {
-        let why = format!("src_fwd recorded no receive queue for any of {FLOWS} flows");
-        return Err(crate::fail::failed(reason::SETUP, why));
-    }
+    let observer = Observer::with("observe_stamp", &t.dst, t.dst_dev)?;
+    probe::send(&t, Ip::V4, PROBE)?;
     let seen = observer.seen();
     same(
         reason::WRONG_VALUE,
-        "ns_dst, dst: probes, and those with a receive queue recorded",
-        (seen.count, seen.queued),
-        (FLOWS, 0),
+        "ns_dst, dst: probes, skb->tstamp_type and skb->tstamp",
+        (seen.count, seen.tstamp_type, seen.tstamp),
+        (1, MONOTONIC, TIME),
     )
 }

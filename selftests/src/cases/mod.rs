@@ -7,11 +7,18 @@ mod connectivity;
 mod counters;
 mod drops;
 mod fields;
+mod frames;
+mod hooks;
+mod l3_source;
+mod races;
+mod reasons;
 mod refused;
 mod regression;
 mod returns;
 mod scrub;
+mod stale;
 mod taps;
+mod xdp;
 
 use std::sync::Arc;
 
@@ -23,13 +30,13 @@ const NO_NETKIT: &str = "this kernel is older than netkit and tcx (6.7)";
 
 /// By version, not by trying: a 6.12 that cannot make a netkit pair is broken,
 /// not old.
-fn has_netkit() -> anyhow::Result<bool> {
+fn is_at_least(major: u32, minor: u32) -> anyhow::Result<bool> {
     let uname = nix::sys::utsname::uname()?;
     let release = uname.release().to_string_lossy();
     let mut numbers = release
         .split(['.', '-'])
         .map_while(|n| n.parse::<u32>().ok());
-    Ok((numbers.next(), numbers.next()) >= (Some(6), Some(7)))
+    Ok((numbers.next(), numbers.next()) >= (Some(major), Some(minor)))
 }
 
 /// One selftest.
@@ -47,18 +54,29 @@ pub(crate) struct Case {
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> Vec<Case> {
-    let mut cases = regression::cases();
-    cases.extend(connectivity::cases());
-    cases.extend(returns::cases());
-    cases.extend(refused::cases());
-    cases.extend(drops::cases());
-    cases.extend(counters::cases());
-    cases.extend(fields::cases());
-    cases.extend(scrub::cases());
-    cases.extend(taps::cases());
-    cases.extend(backlog::cases());
-    cases.extend(bound::cases());
-    cases
+    [
+        regression::cases(),
+        connectivity::cases(),
+        hooks::cases(),
+        l3_source::cases(),
+        frames::cases(),
+        returns::cases(),
+        refused::cases(),
+        drops::cases(),
+        reasons::cases(),
+        stale::cases(),
+        counters::cases(),
+        fields::cases(),
+        scrub::cases(),
+        xdp::cases(),
+        taps::cases(),
+        backlog::cases(),
+        bound::cases(),
+        races::cases(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 impl Case {
@@ -67,7 +85,7 @@ impl Case {
         name: impl Into<String>,
         proves: &[&str],
         summary: impl Into<String>,
-        run: fn() -> Verdict,
+        run: impl Fn() -> Verdict + Send + Sync + 'static,
     ) -> Self {
         Self::closure(name, proves, summary, run).on(
             Some(Arm::Baseline),
@@ -121,19 +139,25 @@ impl Case {
     fn needs_netkit(mut self) -> Self {
         let run = self.run;
         self.run = Arc::new(move || {
-            if has_netkit()? {
+            if is_at_least(6, 7)? {
                 run()
             } else {
                 Err(Stop::Skipped(NO_NETKIT.into()))
             }
         });
+        self.skipped_on(&["5.10", "6.1"], NO_NETKIT)
+    }
+
+    /// Declares that it says by itself that it cannot run on these bases; goes
+    /// before every other declaration.
+    fn skipped_on(mut self, bases: &[&str], why: &str) -> Self {
         self.expectations.insert(
             0,
             Expectation {
                 arm: None,
-                bases: vec!["5.10".into(), "6.1".into()],
+                bases: bases.iter().map(|b| (*b).to_owned()).collect(),
                 expect: Expect::Skip,
-                why: NO_NETKIT.into(),
+                why: why.into(),
             },
         );
         self
@@ -195,8 +219,13 @@ mod tests {
             "R5",
             "R6",
             "R7",
+            "R8",
             "R10",
             "R11",
+            "R12",
+            "R13",
+            "R14",
+            "R15",
             "C3",
             "helper",
             "carry",

@@ -47,6 +47,7 @@ fn both_ways(program: &'static str, t: &Topology, ip: Ip) -> Verdict {
 
 fn plain(ip: Ip) -> Verdict {
     let t = Topology::new(Pair::Veth)?;
+    t.address_frames_to_the_end(ip)?;
     both_ways("plain", &t, ip)
 }
 

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What belongs to the host stays on the host.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::bail;
 use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect},
     fail::{Verdict, same},
-    link::Pair,
-    probe::{self, Receiver},
-    topology::{Ip, Topology},
+    link::{self, Pair},
+    probe::{self, Receiver, Tap},
+    topology::{Ip, MAC_SRC_FWD, Topology, dst_address, src_address},
+    xfrm::{self, Tunnel},
 };
 
 const PROBE: &[u8] = b"a probe for the container";
@@ -25,8 +29,36 @@ pub(super) fn cases() -> Vec<Case> {
         Case::feature("assigned_socket_stays_behind", &["R11"], "Verify that a socket of the host, chosen by bpf_sk_assign(), does not receive the container's packet", assigned).on(
             Some(Arm::Upstream),
             &[],
-            Expect::Fail { reason: reason::NOT_DELIVERED.into() },
+            Expect::Fail { reason: reason::WRONGLY_DELIVERED.into() },
             "the socket that bpf_sk_assign() chose receives the packet across namespaces",
+        ),
+        Case::feature(
+            "foreign_mac_is_delivered",
+            &["R6"],
+            "Verify that a frame that a promiscuous NIC received for another MAC is delivered in the container",
+            foreign_mac,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &["5.10"],
+            Expect::Fail {
+                reason: reason::NOT_DELIVERED.into(),
+            },
+            "5.10 keeps the packet type, and the container's IP stack drops it",
+        ),
+        Case::feature(
+            "decrypted_packet_is_delivered",
+            &["R5"],
+            "Verify that what the host decrypted is delivered in a container that has no IPsec policy",
+            decrypted,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &["5.10"],
+            Expect::Fail {
+                reason: reason::NOT_DELIVERED.into(),
+            },
+            "5.10 takes the secpath along, and the container's IP stack has no policy for it",
         ),
         Case::feature(
             "tunnel_dst_stays_behind",
@@ -61,6 +93,67 @@ fn otherhost() -> Verdict {
     receiver.must_get(PROBE)
 }
 
+fn foreign_mac() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let elsewhere = [2, 0, 0, 0, 0, 99];
+    t.src
+        .enter(|| link::add_neighbour(t.src_dev, dst_address(Ip::V4), elsewhere))?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get(PROBE)
+}
+
+/// ns_src sends through an ESP tunnel that ends on the host.
+fn decrypted() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let host = Ipv4Addr::new(172, 16, 1, 1);
+    let tunnel = Tunnel {
+        from: v4(src_address(Ip::V4))?,
+        to: host,
+        inner_from: v4(src_address(Ip::V4))?,
+        inner_to: v4(dst_address(Ip::V4))?,
+    };
+    t.src.enter(|| {
+        link::add_route(t.src_dev, host.into())?;
+        link::add_neighbour(t.src_dev, host.into(), MAC_SRC_FWD)?;
+        xfrm::add_state(&tunnel)?;
+        xfrm::add_policy_out(&tunnel)
+    })?;
+    t.fwd.enter(|| {
+        link::add_address(t.src_fwd, host.into())?;
+        link::add_route(t.src_fwd, src_address(Ip::V4))?;
+        xfrm::add_state(&tunnel)
+    })?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let wire = Tap::new(&t.src, t.src_dev)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    // It left encrypted, and the host's program saw it decrypted.
+    same(
+        reason::SETUP,
+        "ns_src, src: frames in the clear; ns_fwd, src_fwd: probes seen at ingress",
+        (wire.count(PROBE), program.hits().1),
+        (0, 1),
+    )?;
+    receiver.must_get(PROBE)
+}
+
+fn v4(address: IpAddr) -> anyhow::Result<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Ok(address),
+        IpAddr::V6(address) => bail!("{address} is no IPv4 address"),
+    }
+}
+
 fn assigned() -> Verdict {
     let t = Topology::new(Pair::Veth)?;
     let host = Receiver::new(&t.fwd, Ip::V4)?;
@@ -75,8 +168,8 @@ fn assigned() -> Verdict {
         program.hits().1,
         1,
     )?;
-    container.must_get(PROBE)?;
-    host.must_get_nothing()
+    host.must_get_nothing()?;
+    container.must_get(PROBE)
 }
 
 fn tunnelled() -> Verdict {

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The counters on the kernel's tracepoints.
+
+use anyhow::{Context, Result};
+use libbpf_rs::{
+    Link,
+    skel::{OpenSkel, Skel, SkelBuilder},
+};
+
+use super::{
+    find, refusal, room,
+    skel::path::{PathSkel, PathSkelBuilder},
+};
+use crate::{fail::Stop, tracefs::Format};
+
+/// Programs on tracepoints, for as long as it lives.
+pub(crate) struct Path {
+    skel: PathSkel<'static>,
+    _links: Vec<Link>,
+}
+
+/// How often packets of the length in question passed each point.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// net:netif_rx: put on the backlog.
+    pub(crate) netif_rx: u64,
+    /// net:netif_receive_skb.
+    pub(crate) netif_receive_skb: u64,
+    /// net:net_dev_start_xmit: given to a device for transmission.
+    pub(crate) start_xmit: u64,
+    /// napi:napi_poll: packets taken from the backlog, of any length.
+    pub(crate) backlog_work: u64,
+}
+
+impl Path {
+    /// Counts packets with an L2 length of `len_l2`.
+    pub(crate) fn count(len_l2: u32) -> Result<Self, Stop> {
+        let mut open = PathSkelBuilder::default()
+            .open(room())
+            .context("opening path.bpf.o")?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            rodata.len_l2 = len_l2;
+            rodata.len_l3 = len_l2 - 14;
+            rodata.rx_len_at = Format::of("net", "netif_rx")?.offset("len")?;
+            rodata.xmit_len_at = Format::of("net", "net_dev_start_xmit")?.offset("len")?;
+            let poll = Format::of("napi", "napi_poll")?;
+            rodata.poll_work_at = poll.offset("work")?;
+            rodata.poll_name_at = poll.offset("dev_name")?;
+        }
+        Self::attach(
+            open,
+            &[
+                "on_netif_rx",
+                "on_netif_receive_skb",
+                "on_start_xmit",
+                "on_napi_poll",
+            ],
+        )
+    }
+
+    /// Counts why frames of the experimental protocol are dropped.
+    pub(crate) fn drops(format: &Format) -> Result<Self, Stop> {
+        let mut open = PathSkelBuilder::default()
+            .open(room())
+            .context("opening path.bpf.o")?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            rodata.free_protocol_at = format.offset("protocol")?;
+            rodata.free_reason_at = format.offset("reason")?;
+        }
+        Self::attach(open, &["on_kfree_skb"])
+    }
+
+    fn attach(
+        mut open: super::skel::path::OpenPathSkel<'static>,
+        programs: &[&str],
+    ) -> Result<Self, Stop> {
+        for mut p in open.open_object_mut().progs_mut() {
+            let wanted = programs.iter().any(|name| p.name() == *name);
+            p.set_autoload(wanted);
+        }
+        let skel = open.load().map_err(|e| refusal(&e))?;
+        let mut links = Vec::new();
+        for name in programs {
+            let link = find(skel.object(), name)?
+                .attach()
+                .with_context(|| format!("attaching {name}"))?;
+            links.push(link);
+        }
+        Ok(Self {
+            skel,
+            _links: links,
+        })
+    }
+
+    /// What was counted so far.
+    pub(crate) fn passed(&self) -> Passed {
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or_else(Passed::default, |b| Passed {
+                netif_rx: b.netif_rx,
+                netif_receive_skb: b.netif_receive_skb,
+                start_xmit: b.start_xmit,
+                backlog_work: b.backlog_work,
+            })
+    }
+
+    /// Numbers of the reasons for which frames were dropped, and how many.
+    pub(crate) fn dropped(&self) -> Vec<(usize, u64)> {
+        let freed = self.skel.maps.bss_data.as_deref().map(|b| b.freed);
+        freed
+            .into_iter()
+            .flat_map(|f| f.into_iter().enumerate())
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+}

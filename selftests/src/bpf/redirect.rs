@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The programs that redirect.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{
+    Link, ProgramInput, ProgramMut,
+    skel::{OpenSkel, SkelBuilder},
+};
+
+use super::{
+    Filter, attach, find, only, refusal, room,
+    skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
+    take_log,
+};
+use crate::{fail::Stop, netns::Netns};
+
+/// One program of redirect.bpf.c, loaded.
+pub(crate) struct Redirect {
+    skel: RedirectSkel<'static>,
+    program: &'static str,
+}
+
+impl Redirect {
+    /// Loads it with its constants set.
+    pub(crate) fn load(program: &'static str, set: impl FnOnce(&mut Rodata)) -> Result<Self, Stop> {
+        take_log();
+        let mut open = RedirectSkelBuilder::default()
+            .open(room())
+            .context("opening redirect.bpf.o")?;
+        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+            set(rodata);
+        }
+        only(open.open_object_mut(), program);
+        let skel = open.load().map_err(|e| refusal(&e))?;
+        Ok(Self { skel, program })
+    }
+
+    /// One that redirects to `target` (or its peer).
+    pub(crate) fn to(program: &'static str, target: u32) -> Result<Self, Stop> {
+        Self::load(program, |r| r.target = target)
+    }
+
+    /// How many packets it was run for, and how many of them were probes.
+    pub(crate) fn hits(&self) -> (u64, u64) {
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or((0, 0), |b| (b.hits, b.probes))
+    }
+
+    fn program(&self) -> Result<ProgramMut<'_>> {
+        find(libbpf_rs::skel::Skel::object(&self.skel), self.program)
+    }
+
+    /// What it returns for a packet that is made up: no device is involved.
+    pub(crate) fn returns(&self) -> Result<u32> {
+        let packet = [0_u8; 64];
+        let input = ProgramInput {
+            data_in: Some(&packet),
+            ..Default::default()
+        };
+        Ok(self
+            .program()?
+            .test_run(input)
+            .context("running a program for a made-up packet")?
+            .return_value)
+    }
+
+    /// Attaches it to a device's clsact ingress in `ns`.
+    pub(crate) fn at_ingress(&self, ns: &Netns, index: u32) -> Result<Filter> {
+        attach::clsact(&self.program()?, ns, index, false)
+    }
+
+    /// Attaches it to a device's clsact egress in `ns`.
+    pub(crate) fn at_egress(&self, ns: &Netns, index: u32) -> Result<Filter> {
+        attach::clsact(&self.program()?, ns, index, true)
+    }
+
+    /// Attaches it to a device's ingress by tcx; it is detached with the link.
+    pub(crate) fn at_tcx_ingress(&self, ns: &Netns, index: u32) -> Result<Link> {
+        attach::tcx_ingress(&self.program()?, ns, index)
+    }
+
+    /// Has a matchall filter at a device's ingress run it as an action.
+    pub(crate) fn as_action(&self, ns: &Netns, index: u32) -> Result<()> {
+        let program = self.program()?;
+        ns.enter(|| crate::tc::matchall_action(index, program.as_fd()))
+    }
+
+    /// Has packets for `to` that leave by a device go through it (lwt_xmit).
+    pub(crate) fn at_route(&self, ns: &Netns, index: u32, to: std::net::IpAddr) -> Result<()> {
+        let program = self.program()?;
+        ns.enter(|| crate::link::add_route_through(index, to, program.as_fd()))
+    }
+}

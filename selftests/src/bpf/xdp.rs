@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! XDP programs, in generic mode: the one that an skb goes through.
+
+use std::os::fd::AsFd;
+
+use anyhow::{Context, Result};
+use libbpf_rs::{
+    MapCore, MapFlags, Xdp as Hook, XdpFlags,
+    skel::{OpenSkel, Skel, SkelBuilder},
+};
+
+use super::{
+    find, only, refusal, room,
+    skel::xdp::{XdpSkel, XdpSkelBuilder},
+};
+use crate::{fail::Stop, netns::Netns};
+
+/// A program of xdp.bpf.c at a device. It goes with the namespace.
+pub(crate) struct Xdp {
+    skel: XdpSkel<'static>,
+}
+
+impl Xdp {
+    /// Lets everything pass, and counts it.
+    pub(crate) fn pass(ns: &Netns, index: u32) -> Result<Self, Stop> {
+        Self::attach("pass", None, ns, index)
+    }
+
+    /// Redirects what is for the port above the probes' to the device `to`.
+    pub(crate) fn redirect(to: u32, ns: &Netns, index: u32) -> Result<Self, Stop> {
+        Self::attach("redirect_map", Some(to), ns, index)
+    }
+
+    fn attach(program: &str, to: Option<u32>, ns: &Netns, index: u32) -> Result<Self, Stop> {
+        let mut open = XdpSkelBuilder::default()
+            .open(room())
+            .context("opening xdp.bpf.o")?;
+        only(open.open_object_mut(), program);
+        let skel = open.load().map_err(|e| refusal(&e))?;
+        ns.enter(|| {
+            // Indices are looked up in the namespace of whoever fills the map.
+            if let Some(to) = to {
+                skel.maps
+                    .devices
+                    .update(&0_u32.to_ne_bytes(), &to.to_ne_bytes(), MapFlags::ANY)
+                    .context("filling the device map")?;
+            }
+            Hook::new(find(skel.object(), program)?.as_fd())
+                .attach(index as i32, XdpFlags::SKB_MODE)
+                .with_context(|| format!("attaching generic XDP to device {index}"))
+        })?;
+        Ok(Self { skel })
+    }
+
+    /// How many packets it counted, and the receive queue of the last.
+    pub(crate) fn hits(&self) -> (u64, u32) {
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or((0, 0), |b| (b.hits, b.rx_queue))
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Why the kernel says that it dropped a packet.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use protocol::{Arm, Expect, reason};
+
+use super::Case;
+use crate::{
+    bpf::{Path, Redirect},
+    fail::{Stop, Verdict, same},
+    link::{self, Pair},
+    probe::{self, Tap},
+    topology::{MAC_SRC, MAC_SRC_FWD, Topology},
+    tracefs::Format,
+};
+
+/// IEEE 802 local experimental: nothing else sends it. bpf/path.bpf.c has it too.
+const PROTOCOL: u16 = 0x88b5;
+const FRAMES: u64 = 5;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        case(
+            "bad_ifindex",
+            "an index without a device: TC_INGRESS",
+            || drops("TC_INGRESS", |_| Ok(0x7fff_fff0)),
+        ),
+        case(
+            "unpaired_device",
+            "a device that is not one of a pair: TC_INGRESS",
+            || {
+                drops("TC_INGRESS", |t| {
+                    t.fwd.enter(|| {
+                        let dummy = link::add_dummy("dummy9")?;
+                        link::set_up(dummy, true)?;
+                        Ok(dummy)
+                    })
+                })
+            },
+        ),
+        case("peer_down", "a peer that is down: DEV_READY", || {
+            drops("DEV_READY", |t| {
+                t.dst.enter(|| link::set_up(t.dst_dev, false))?;
+                Ok(t.dst_fwd)
+            })
+        }),
+        case("egress", "use at egress: TC_EGRESS", egress),
+        case("loop", "a loop: TC_REDIRECT_LOOP", endless).on(
+            Some(Arm::Upstream),
+            &[],
+            Expect::Hang,
+            "upstream does not bound the rounds: the CPU never comes back",
+        ),
+    ]
+    .into_iter()
+    .map(|case| {
+        case.on(
+            Some(Arm::Upstream),
+            &[],
+            Expect::Fail {
+                reason: reason::WRONG_VALUE.into(),
+            },
+            "upstream drops without a reason (NOT_SPECIFIED)",
+        )
+        .skipped_on(&["5.10"], "kernels before 5.17 have no drop reasons")
+    })
+    .collect()
+}
+
+fn case(name: &str, what: &str, run: fn() -> Verdict) -> Case {
+    Case::feature(
+        format!("drop_reason_{name}"),
+        &["R14"],
+        format!(
+            "Verify that each packet dropped for {what} is traced with that reason and no other"
+        ),
+        run,
+    )
+}
+
+fn format() -> Result<Format, Stop> {
+    let format = Format::of("skb", "kfree_skb")?;
+    if format.has("reason") {
+        Ok(format)
+    } else {
+        Err(Stop::Skipped(
+            "this kernel's skb:kfree_skb has no drop reasons (before 5.17)".into(),
+        ))
+    }
+}
+
+fn drops(wanted: &str, target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
+    let format = format()?;
+    let t = Topology::new(Pair::Veth)?;
+    let program = Redirect::to("peer", target(&t)?)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    counted(&t, &format, wanted)
+}
+
+fn egress() -> Verdict {
+    let format = format()?;
+    let t = Topology::new(Pair::Veth)?;
+    let out = Redirect::to("plain", t.dst_fwd)?;
+    let program = Redirect::to("peer", t.dst_fwd)?;
+    out.at_ingress(&t.fwd, t.src_fwd)?;
+    program.at_egress(&t.fwd, t.dst_fwd)?;
+    counted(&t, &format, "TC_EGRESS")
+}
+
+fn endless() -> Verdict {
+    let format = format()?;
+    let t = Topology::new(Pair::Veth)?;
+    let programs = [
+        Redirect::to("peer", t.dst_fwd)?,
+        Redirect::to("peer", t.dst_dev)?,
+        Redirect::to("peer", t.dst_fwd)?,
+    ];
+    programs[0].at_ingress(&t.fwd, t.src_fwd)?;
+    programs[1].at_ingress(&t.dst, t.dst_dev)?;
+    programs[2].at_ingress(&t.fwd, t.dst_fwd)?;
+    counted(&t, &format, "TC_REDIRECT_LOOP")
+}
+
+/// Sends frames from ns_src, all of which are dropped for the reason `wanted`.
+fn counted(t: &Topology, format: &Format, wanted: &str) -> Verdict {
+    let path = Path::drops(format)?;
+    let tap = Tap::new(&t.src, t.src_dev)?;
+    let frame = probe::frame(MAC_SRC_FWD, MAC_SRC, PROTOCOL, &[0; 50]);
+    for _ in 0..FRAMES {
+        tap.send(&frame)?;
+    }
+    let names = format.symbols();
+    let got: BTreeMap<String, u64> = path
+        .dropped()
+        .into_iter()
+        .map(|(number, count)| {
+            let name = names.get(&number).cloned();
+            (name.unwrap_or_else(|| format!("reason {number}")), count)
+        })
+        .collect();
+    let expected = BTreeMap::from([(wanted.to_owned(), FRAMES)]);
+    same(reason::WRONG_VALUE, "drop reasons", got, expected)
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Requests and verdicts that do not belong together.
+
+use protocol::reason;
+
+use super::Case;
+use crate::{
+    bpf::Redirect,
+    fail::{Verdict, same},
+    link::Pair,
+    netns,
+    probe::{self, Receiver},
+    topology::{Ip, Topology, dst_address},
+};
+
+const PROBE: &[u8] = b"a probe that nobody asked to redirect";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::feature(
+            "request_not_carried_out_is_gone",
+            &["R12"],
+            "Verify that a request of a program that then returns TC_ACT_OK does nothing",
+            unused,
+        ),
+        Case::feature(
+            "stale_request_is_not_used_by_lwt",
+            &["R12"],
+            "Verify that a lightweight tunnel's program that returns BPF_REDIRECT without asking does not take over a request of tc ingress",
+            lwt,
+        ),
+        Case::closure(
+            "verdict_without_request_drops",
+            &["R12", "regression"],
+            "Verify that TC_ACT_REDIRECT without a request drops the packet",
+            verdict_only,
+        ),
+    ]
+}
+
+fn unused() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_unused", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    ran(&program, "src_fwd, at ingress")?;
+    receiver.must_get_nothing()
+}
+
+/// The host forwards what its program asked to redirect and then let pass; the
+/// route goes through a program that redirects without asking.
+fn lwt() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let asks = Redirect::to("peer_unused", t.dst_fwd)?;
+    let returns = Redirect::load("verdict_only_lwt", |_| {})?;
+    asks.at_ingress(&t.fwd, t.src_fwd)?;
+    returns.at_route(&t.fwd, t.dst_fwd, dst_address(Ip::V4))?;
+    t.fwd.enter(|| netns::sysctl("ipv4/ip_forward", "1"))?;
+    for _ in 0..20 {
+        probe::send(&t, Ip::V4, PROBE)?;
+    }
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd: packets that the program of the route saw",
+        returns.hits().0,
+        20,
+    )?;
+    receiver.must_get_nothing()
+}
+
+fn verdict_only() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::load("verdict_only", |_| {})?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    ran(&program, "src_fwd, at ingress")?;
+    receiver.must_get_nothing()
+}
+
+fn ran(program: &Redirect, where_: &str) -> Verdict {
+    same(
+        reason::WRONG_COUNT,
+        &format!("ns_fwd, {where_}: probes seen"),
+        program.hits().1,
+        1,
+    )
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Requests over netlink, answered before anything else is done.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use anyhow::{Context, Result, bail};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage as Route,
+    nsid::{NsidAttribute, NsidMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+
+/// Sends a request of rtnetlink and waits for the kernel's answer.
+pub(crate) fn ask(message: Route, flags: u16) -> Result<()> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    exchange(NETLINK_ROUTE, &bytes)
+}
+
+fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
+    let mut socket = Socket::new(protocol).context("opening a netlink socket")?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket
+        .send(request, 0)
+        .context("sending a netlink request")?;
+    let (answer, _) = socket
+        .recv_from_full()
+        .context("waiting for the answer over netlink")?;
+    // An answer that is an error looks alike in every protocol.
+    match NetlinkMessage::<Route>::deserialize(&answer)
+        .context("reading the answer over netlink")?
+        .payload
+    {
+        NetlinkPayload::Error(e) if e.code.is_none() => Ok(()),
+        NetlinkPayload::Error(e) => Err(e.to_io()).context("the kernel refused"),
+        other => bail!("the kernel answered {other:?}"),
+    }
+}
+
+/// How many other namespaces this one has an id for. An id goes when nothing
+/// refers to its namespace any more, which nothing else would show of a
+/// namespace without a name.
+pub(crate) fn namespaces() -> Result<usize> {
+    let mut request = NetlinkMessage::from(Route::GetNsId(NsidMessage::default()));
+    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket
+        .send(&bytes, 0)
+        .context("asking for namespaces over netlink")?;
+    let mut count = 0;
+    loop {
+        let (answer, _) = socket
+            .recv_from_full()
+            .context("waiting for namespaces over netlink")?;
+        let mut rest = answer.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<Route>::deserialize(rest)
+                .context("reading namespaces over netlink")?;
+            match message.payload {
+                NetlinkPayload::InnerMessage(_) => count += 1,
+                NetlinkPayload::Done(_) => return Ok(count),
+                other => bail!("the kernel answered {other:?}"),
+            }
+            let length = (message.header.length as usize).next_multiple_of(4);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+    }
+}
+
+/// Has the current namespace give another one an id.
+pub(crate) fn give_id(ns: BorrowedFd<'_>) -> Result<()> {
+    let mut message = NsidMessage::default();
+    message.attributes = vec![
+        NsidAttribute::Fd(ns.as_raw_fd() as u32),
+        NsidAttribute::Id(-1),
+    ];
+    ask(Route::NewNsId(message), 0).context("giving a namespace an id")
+}
+
+/// A request for which there are no types: a C struct and attributes.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    bytes: Vec<u8>,
+}
+
+const HEADER: usize = 16;
+
+impl Raw {
+    /// One that begins with `body`, the C struct of its kind.
+    pub(crate) fn new(kind: u16, flags: u16, body: &[u8]) -> Self {
+        let mut bytes = vec![0; HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(NLM_F_REQUEST | NLM_F_ACK | flags).to_ne_bytes());
+        bytes.extend(body);
+        let mut raw = Self { bytes };
+        raw.pad();
+        raw
+    }
+
+    /// Adds an attribute.
+    pub(crate) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+        self.bytes.extend((4 + value.len() as u16).to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend(value);
+        self.pad();
+        self
+    }
+
+    /// Adds an attribute that is text.
+    pub(crate) fn text(self, kind: u16, value: &str) -> Self {
+        let mut value = value.as_bytes().to_vec();
+        value.push(0);
+        self.attribute(kind, &value)
+    }
+
+    /// Adds an attribute that holds others.
+    pub(crate) fn nest(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
+        let start = self.bytes.len();
+        self.bytes.extend([0, 0]);
+        self.bytes.extend(kind.to_ne_bytes());
+        let mut full = fill(self);
+        let length = (full.bytes.len() - start) as u16;
+        full.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+        full
+    }
+
+    /// Sends it and waits for the kernel's answer.
+    pub(crate) fn ask(mut self, protocol: isize) -> Result<()> {
+        let length = self.bytes.len() as u32;
+        self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
+        exchange(protocol, &self.bytes)
+    }
+
+    fn pad(&mut self) {
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Raw;
+
+    /// Verify that attributes are padded, and that the length of a nest is
+    /// that of what it holds.
+    #[test]
+    fn nests() {
+        let raw = Raw::new(1, 0, &[]).nest(2, |r| r.text(3, "ab"));
+        assert_eq!(raw.bytes[16..], [12, 0, 2, 0, 7, 0, 3, 0, b'a', b'b', 0, 0]);
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Packets that are sent to see what becomes of them.
+
+mod icmp;
+mod packet;
+mod tcp;
+mod tun;
+
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::socket::{setsockopt, sockopt};
+use protocol::reason;
+
+use crate::{
+    fail::{Verdict, failed},
+    netns::Netns,
+    topology::{Ip, Topology, dst_address},
+};
+
+pub(crate) use self::{
+    icmp::{ping, ping_both},
+    packet::{Tap, frame, udp_packet},
+    tcp::{bulk, tcp, tcp_to},
+    tun::{Tun, Wire},
+};
+
+/// Where probes go. bpf/common.h has the same number.
+pub(crate) const PORT: u16 = 9004;
+
+/// How long a packet that must arrive may take: it takes microseconds, and the
+/// rest is for a machine that is busy with other things.
+const ARRIVE: Duration = Duration::from_secs(2);
+
+/// How long a packet that must not arrive is waited for. Delivery is over when
+/// the sender's system call returns, unless the backlog is served by ksoftirqd.
+const STAY_AWAY: Duration = Duration::from_millis(60);
+
+fn any(ip: Ip) -> IpAddr {
+    match ip {
+        Ip::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Ip::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// A UDP socket that waits for probes in a namespace.
+#[derive(Debug)]
+pub(crate) struct Receiver {
+    socket: UdpSocket,
+    ns: &'static str,
+}
+
+impl Receiver {
+    /// Opens one.
+    pub(crate) fn new(ns: &Netns, ip: Ip) -> Result<Self> {
+        let socket =
+            ns.enter(|| UdpSocket::bind((any(ip), PORT)).context("binding a UDP socket"))?;
+        Ok(Self {
+            socket,
+            ns: ns.name,
+        })
+    }
+
+    /// Receives what is for a group as well.
+    pub(crate) fn join(&self, group: Ipv4Addr, on: IpAddr) -> Result<()> {
+        let IpAddr::V4(on) = on else {
+            bail!("{on} is no IPv4 address");
+        };
+        self.socket
+            .join_multicast_v4(&group, &on)
+            .with_context(|| format!("joining {group}"))
+    }
+
+    /// The next probe's payload, or `None` when none comes within `wait`.
+    fn next(&self, wait: Duration) -> Result<Option<Vec<u8>>> {
+        let mut buffer = vec![0; 65_536];
+        self.socket.set_read_timeout(Some(wait))?;
+        match self.socket.recv(&mut buffer) {
+            Ok(length) => {
+                buffer.truncate(length);
+                Ok(Some(buffer))
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Err(e) => Err(e).context("receiving a probe"),
+        }
+    }
+
+    /// Fails unless a probe with this payload arrives.
+    pub(crate) fn must_get(&self, payload: &[u8]) -> Verdict {
+        match self.next(ARRIVE)? {
+            Some(got) if got == payload => Ok(()),
+            Some(got) => Err(failed(
+                reason::WRONG_VALUE,
+                format!(
+                    "{}: a probe of {} bytes arrived changed, with {} bytes",
+                    self.ns,
+                    payload.len(),
+                    got.len()
+                ),
+            )),
+            None => Err(failed(
+                reason::NOT_DELIVERED,
+                format!(
+                    "{}: expected a probe of {} bytes, got none",
+                    self.ns,
+                    payload.len()
+                ),
+            )),
+        }
+    }
+
+    /// Fails if any probe arrives.
+    pub(crate) fn must_get_nothing(&self) -> Verdict {
+        match self.next(STAY_AWAY)? {
+            None => Ok(()),
+            Some(got) => Err(failed(
+                reason::WRONGLY_DELIVERED,
+                format!(
+                    "{}: expected no probe, got one of {} bytes",
+                    self.ns,
+                    got.len()
+                ),
+            )),
+        }
+    }
+}
+
+/// Sends a probe from ns_src to ns_dst.
+pub(crate) fn send(t: &Topology, ip: Ip, payload: &[u8]) -> Result<()> {
+    send_to(&t.src, SocketAddr::new(dst_address(ip), PORT), payload)
+}
+
+/// Sends a datagram out of a namespace.
+pub(crate) fn send_to(from: &Netns, to: SocketAddr, payload: &[u8]) -> Result<()> {
+    from.enter(|| {
+        let any = if to.is_ipv4() {
+            any(Ip::V4)
+        } else {
+            any(Ip::V6)
+        };
+        let socket = UdpSocket::bind((any, 0))?;
+        socket
+            .send_to(payload, to)
+            .with_context(|| format!("sending a datagram to {to}"))?;
+        Ok(())
+    })
+}
+
+/// Sends a probe to everybody, or to a group, on the link of a device.
+pub(crate) fn send_to_many(from: &Netns, device: &str, to: Ipv4Addr, payload: &[u8]) -> Result<()> {
+    from.enter(|| {
+        let socket = UdpSocket::bind((any(Ip::V4), 0))?;
+        socket.set_broadcast(true)?;
+        setsockopt(&socket, sockopt::BindToDevice, &device.into())?;
+        socket
+            .send_to(payload, (to, PORT))
+            .with_context(|| format!("sending a probe to {to}"))?;
+        Ok(())
+    })
+}
