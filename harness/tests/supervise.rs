@@ -49,22 +49,25 @@ fn grandchild_dies_with_the_pipe() {
 /// Verify that what a program leaves running is ended when the program ends.
 #[test]
 fn leftovers_end_with_the_program() {
-    let out = Command::new(HARNESS)
-        .args([
-            "supervise",
-            "--",
-            "sh",
-            "-c",
-            "sleep 600 >/dev/null 2>&1 & echo $!",
-        ])
+    let mut supervisor = Command::new(HARNESS)
+        .args(["supervise", "--", "sh", "-c"])
+        .arg("sleep 600 >/dev/null 2>&1 & echo $!")
         .stdin(Stdio::piped())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
-    let pid = String::from_utf8(out.stdout).unwrap();
+    // Kept open: it is the program's end that must end the rest, not the pipe's.
+    let lifeline = supervisor.stdin.take();
+    let mut pid = String::new();
+    BufReader::new(supervisor.stdout.take().unwrap())
+        .read_line(&mut pid)
+        .unwrap();
+    supervisor.wait().unwrap();
     assert!(
-        gone_within(pid.trim(), Duration::from_secs(5)),
+        !pid.trim().is_empty() && gone_within(pid.trim(), Duration::from_secs(5)),
         "process {pid} was left behind"
     );
+    drop(lifeline);
 }
 
 /// Verify that a status, and a death by signal, come through.
