@@ -118,20 +118,19 @@ pub fn try_one(
 }
 
 fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
-    let case = results
-        .runs
-        .iter()
-        .filter(|r| r.arm == Arm::Patched)
-        .flat_map(|r| &r.cases)
-        .find(|c| c.name == mutation.case);
-    match case {
-        Some(case) if case.verdict.word() == mutation.verdict && !results.is_good() => None,
-        Some(case) => Some(format!(
-            "{} came to {} where {} is due: {}",
-            case.name, case.verdict, mutation.verdict, case.why
-        )),
-        None => Some(format!("{} was not run", mutation.case)),
+    let Some(run) = results.runs.iter().find(|r| r.arm == Arm::Patched) else {
+        return Some("the broken series was not run".into());
+    };
+    let Some(case) = run.cases.iter().find(|c| c.name == mutation.case) else {
+        return Some(format!("{} was not run", mutation.case));
+    };
+    if case.verdict.word() == mutation.verdict && !results.is_good() {
+        return None;
     }
+    Some(format!(
+        "{} came to {} where {} is due: {}; the run: {}: {}",
+        case.name, case.verdict, mutation.verdict, case.why, run.verdict, run.why
+    ))
 }
 
 #[cfg(test)]
