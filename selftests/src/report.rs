@@ -5,17 +5,17 @@ use std::{
     fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
-    time::Instant,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use nix::time::{ClockId, clock_gettime};
 use protocol::{Event, Outcome, Record};
 
 /// Takes events in order.
 pub(crate) struct Report {
     to: To,
     seq: u64,
-    start: Instant,
 }
 
 enum To {
@@ -39,7 +39,6 @@ impl Report {
         Ok(Self {
             to: To::Port(file),
             seq: 0,
-            start: Instant::now(),
         })
     }
 
@@ -48,7 +47,6 @@ impl Report {
         Self {
             to: To::People { failed: 0 },
             seq: 0,
-            start: Instant::now(),
         }
     }
 
@@ -56,7 +54,8 @@ impl Report {
     pub(crate) fn send(&mut self, event: Event) -> Result<()> {
         match &mut self.to {
             To::Port(file) => {
-                let at_us = self.start.elapsed().as_micros() as u64;
+                let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+                let at_us = Duration::from(now).as_micros() as u64;
                 let record = Record {
                     seq: self.seq,
                     at_us,

@@ -6,8 +6,9 @@ use crate::{
     bpf::Redirect,
     fail::{Verdict, same},
     link::{self, Pair},
+    netns::Netns,
     probe::{self, Receiver},
-    topology::{Ip, Topology},
+    topology::{Ip, Topology, dst_address},
 };
 use anyhow::Result;
 use protocol::reason;
@@ -100,21 +101,7 @@ fn dropped(target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
 
 fn same_netns() -> Verdict {
     let t = Topology::new(Pair::Veth)?;
-    let near = t.fwd.enter(|| {
-        let end = |name, last| link::End {
-            name,
-            mac: [2, 0, 0, 0, 1, last],
-            queues: 1,
-            index: 0,
-        };
-        link::add_pair(Pair::Veth, &end("near", 1), &end("far", 2), &t.fwd)?;
-        let (near, far) = (link::index("near")?, link::index("far")?);
-        link::set_up(near, true)?;
-        link::set_up(far, true)?;
-        // If it were switched, it would be received here.
-        link::add_address(far, crate::topology::dst_address(Ip::V4))?;
-        Ok(near)
-    })?;
+    let near = t.fwd.enter(|| pair_in_one_place(&t.fwd))?;
     let receiver = Receiver::new(&t.fwd, Ip::V4)?;
     let program = Redirect::to("peer_probe", near)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
@@ -146,4 +133,21 @@ fn egress() -> Verdict {
         20,
     )?;
     receiver.must_get_nothing()
+}
+
+/// Makes a pair with both ends in `ns`, which this thread is in.
+pub(super) fn pair_in_one_place(ns: &Netns) -> Result<u32> {
+    let end = |name, last| link::End {
+        name,
+        mac: [2, 0, 0, 0, 1, last],
+        queues: 1,
+        index: 0,
+    };
+    link::add_pair(Pair::Veth, &end("near", 1), &end("far", 2), ns)?;
+    let (near, far) = (link::index("near")?, link::index("far")?);
+    link::set_up(near, true)?;
+    link::set_up(far, true)?;
+    // If a packet were switched, it would be received here.
+    link::add_address(far, dst_address(Ip::V4))?;
+    Ok(near)
 }

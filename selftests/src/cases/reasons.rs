@@ -46,6 +46,15 @@ pub(super) fn cases() -> Vec<Case> {
                 Ok(t.dst_fwd)
             })
         }),
+        case(
+            "same_netns",
+            "a peer in the same namespace: TC_INGRESS",
+            || {
+                drops("TC_INGRESS", |t| {
+                    t.fwd.enter(|| super::drops::pair_in_one_place(&t.fwd))
+                })
+            },
+        ),
         case("egress", "use at egress: TC_EGRESS", egress),
         case("loop", "a loop: TC_REDIRECT_LOOP", endless).on(
             Some(Arm::Upstream),

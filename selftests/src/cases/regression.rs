@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The siblings of the helper: the same result on every arm.
 
+use std::net::Ipv4Addr;
+
 use super::Case;
 use crate::{
     bpf::Redirect,
     fail::Verdict,
     link::{self, Pair},
-    probe,
-    topology::{Ip, MAC_DST, MAC_SRC, Topology, dst_address, src_address},
+    probe::{self, Receiver},
+    topology::{Ip, MAC_DST, MAC_DST_FWD, MAC_SRC, Topology, dst_address, src_address},
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -31,6 +33,16 @@ pub(super) fn cases() -> Vec<Case> {
             "redirect_neigh_tcp_v6",
             "Verify that TCP over IPv6 goes both ways by bpf_redirect_neigh()",
             || neigh(Ip::V6),
+        ),
+        Case::regression(
+            "redirect_neigh_nexthop",
+            "Verify that bpf_redirect_neigh() delivers by the next hop that it is given",
+            nexthop,
+        ),
+        Case::regression(
+            "redirect_ingress",
+            "Verify that bpf_redirect() with BPF_F_INGRESS has the packet received on the other device",
+            ingress,
         ),
     ]
 }
@@ -65,4 +77,38 @@ fn neigh(ip: Ip) -> Verdict {
         Ok(())
     })?;
     both_ways("neigh", &t, ip)
+}
+
+const PROBE: &[u8] = b"a probe for the siblings";
+
+fn nexthop() -> Verdict {
+    let t = Topology::new(Pair::Veth)?;
+    let gateway = Ipv4Addr::new(172, 16, 2, 254);
+    t.fwd
+        .enter(|| link::add_neighbour(t.dst_fwd, gateway.into(), MAC_DST))?;
+    let program = Redirect::load("neigh_nexthop", |r| {
+        r.target = t.dst_fwd;
+        r.nexthop = u32::from_ne_bytes(gateway.octets());
+    })?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)
+}
+
+fn ingress() -> Verdict {
+    const BPF_F_INGRESS: u64 = 1;
+    let t = Topology::new(Pair::Veth)?;
+    let to = dst_address(Ip::V4);
+    t.src
+        .enter(|| link::add_neighbour(t.src_dev, to, MAC_DST_FWD))?;
+    t.fwd.enter(|| link::add_address(t.dst_fwd, to))?;
+    let program = Redirect::load("plain", |r| {
+        r.target = t.dst_fwd;
+        r.flags = BPF_F_INGRESS;
+    })?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let receiver = Receiver::new(&t.fwd, Ip::V4)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)
 }

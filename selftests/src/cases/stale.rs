@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Requests and verdicts that do not belong together.
 
-use protocol::reason;
+use anyhow::Context;
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
+use protocol::{Expect, reason};
 
 use super::Case;
 use crate::{
@@ -28,6 +33,20 @@ pub(super) fn cases() -> Vec<Case> {
             &["R12"],
             "Verify that a lightweight tunnel's program that returns BPF_REDIRECT without asking does not take over a request of tc ingress",
             lwt,
+        ),
+        Case::feature(
+            "stale_request_is_not_used_by_tc",
+            &["R12"],
+            "Verify that TC_ACT_REDIRECT without a request does not take over one that was not carried out",
+            stale,
+        )
+        .on(
+            None,
+            &["5.10", "6.1"],
+            Expect::Fail {
+                reason: reason::WRONGLY_DELIVERED.into(),
+            },
+            "requests are kept per CPU before 6.11 and outlive the program, as those of bpf_redirect() do",
         ),
         Case::closure(
             "verdict_without_request_drops",
@@ -70,14 +89,43 @@ fn lwt() -> Verdict {
     receiver.must_get_nothing()
 }
 
-fn verdict_only() -> Verdict {
+fn stale() -> Verdict {
+    pin()?;
     let t = Topology::new(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
-    let program = Redirect::load("verdict_only", |_| {})?;
-    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let asks = Redirect::to("peer_unused", t.dst_fwd)?;
+    asks.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    ran(&program, "src_fwd, at ingress")?;
+    ran(&asks, "src_fwd, at ingress")?;
+    returns_only(&t, &receiver)
+}
+
+/// On a CPU whose last request was carried out.
+fn verdict_only() -> Verdict {
+    pin()?;
+    let t = Topology::new(Pair::Veth)?;
+    t.address_frames_to_the_end(Ip::V4)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let asks = Redirect::to("plain", t.dst_fwd)?;
+    asks.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)?;
+    returns_only(&t, &receiver)
+}
+
+fn returns_only(t: &Topology, receiver: &Receiver) -> Verdict {
+    let returns = Redirect::load("verdict_only", |_| {})?;
+    returns.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(t, Ip::V4, PROBE)?;
+    ran(&returns, "src_fwd, at ingress")?;
     receiver.must_get_nothing()
+}
+
+/// Keeps this thread, and with it what it sends through veth, on one CPU.
+fn pin() -> anyhow::Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(0)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on CPU 0")
 }
 
 fn ran(program: &Redirect, where_: &str) -> Verdict {
