@@ -70,7 +70,7 @@ pub(super) fn cases() -> Vec<Case> {
             "Verify that a packet's delivery time, and what kind it is, are the same on the container's side",
             delivery_time,
         )
-        .skipped_on(&["5.10"], NO_DELIVERY_TIME),
+        .needs(|| super::is_at_least(5, 18), &["5.10"], NO_DELIVERY_TIME),
     ]
 }
 
@@ -134,9 +134,6 @@ const NO_DELIVERY_TIME: &str = "this kernel has no bpf_skb_set_tstamp() (before 
 fn delivery_time() -> Verdict {
     const TIME: u64 = 0x0155_0155_0155;
     const MONOTONIC: u32 = 1;
-    if !super::is_at_least(5, 18)? {
-        return Err(Stop::Skipped(NO_DELIVERY_TIME.into()));
-    }
     let t = Topology::new(Pair::Veth)?;
     let program = Redirect::load("peer_stamped", |r| {
         r.target = t.dst_fwd;

@@ -6,6 +6,7 @@ mod bound;
 mod connectivity;
 mod counters;
 mod drops;
+mod egress_flag;
 mod fields;
 mod frames;
 mod hooks;
@@ -39,6 +40,12 @@ fn is_at_least(major: u32, minor: u32) -> anyhow::Result<bool> {
     Ok((numbers.next(), numbers.next()) >= (Some(major), Some(minor)))
 }
 
+const NO_EGRESS_FLAG: &str = "this base's redirect_peer has no BPF_F_EGRESS (before 7.3)";
+
+fn has_egress_flag() -> anyhow::Result<bool> {
+    is_at_least(7, 3)
+}
+
 /// One selftest.
 #[derive(Clone)]
 pub(crate) struct Case {
@@ -61,6 +68,7 @@ pub(crate) fn all() -> Vec<Case> {
         l3_source::cases(),
         frames::cases(),
         returns::cases(),
+        egress_flag::cases(),
         refused::cases(),
         drops::cases(),
         reasons::cases(),
@@ -136,16 +144,30 @@ impl Case {
 
     /// Has kernels before netkit and tcx skip it, as declared for those bases;
     /// goes before every other declaration.
-    fn needs_netkit(mut self) -> Self {
+    fn needs_netkit(self) -> Self {
+        self.needs(|| is_at_least(6, 7), &["5.10", "6.1"], NO_NETKIT)
+    }
+
+    /// The same for kernels before BPF_F_EGRESS.
+    fn needs_egress_flag(self) -> Self {
+        self.needs(has_egress_flag, &["5.10", "6.1", "6.12"], NO_EGRESS_FLAG)
+    }
+
+    fn needs(
+        mut self,
+        met: fn() -> anyhow::Result<bool>,
+        bases: &[&str],
+        why: &'static str,
+    ) -> Self {
         let run = self.run;
         self.run = Arc::new(move || {
-            if is_at_least(6, 7)? {
+            if met()? {
                 run()
             } else {
-                Err(Stop::Skipped(NO_NETKIT.into()))
+                Err(Stop::Skipped(why.into()))
             }
         });
-        self.skipped_on(&["5.10", "6.1"], NO_NETKIT)
+        self.skipped_on(bases, why)
     }
 
     /// Declares that it says by itself that it cannot run on these bases; goes

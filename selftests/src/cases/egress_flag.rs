@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! BPF_F_EGRESS, which bases from 7.3 on have: the peer transmits the packet.
+
+use protocol::reason;
+
+use super::{Case, returns};
+use crate::{
+    bpf::Redirect,
+    fail::{Verdict, same},
+    link::{self, Pair},
+    netns::Netns,
+    probe::{self, Receiver},
+    topology::{Ip, MAC_DST_FWD, Topology, dst_address},
+};
+
+const BPF_F_EGRESS: u64 = 1 << 1;
+const PROBE: &[u8] = b"a probe that the peer transmits";
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::feature(
+            "returns_redirect_for_egress_flag",
+            &["helper"],
+            "Verify that the helper takes BPF_F_EGRESS",
+            || {
+                returns::returns(
+                    "loopback's index",
+                    1,
+                    BPF_F_EGRESS,
+                    returns::TC_ACT_REDIRECT,
+                )
+            },
+        )
+        .needs_egress_flag(),
+        Case::feature(
+            "peer_transmits_veth",
+            &["carry", "kernel:tc_redirect_peer_egress"],
+            "Verify that with BPF_F_EGRESS a veth peer transmits the packet, and receives none",
+            || transmits(Pair::Veth),
+        )
+        .needs_egress_flag(),
+        Case::feature(
+            "peer_transmits_netkit",
+            &["carry", "kernel:tc_redirect_peer_egress"],
+            "Verify that with BPF_F_EGRESS a netkit peer transmits the packet, and receives none",
+            || transmits(Pair::Netkit),
+        )
+        .needs_egress_flag(),
+    ]
+}
+
+/// What the container's device transmits comes back to the host's end.
+fn transmits(pair: Pair) -> Verdict {
+    let t = Topology::quiet(pair)?;
+    let to = dst_address(Ip::V4);
+    t.src
+        .enter(|| link::add_neighbour(t.src_dev, to, MAC_DST_FWD))?;
+    t.fwd.enter(|| link::add_address(t.dst_fwd, to))?;
+    let receiver = Receiver::new(&t.fwd, Ip::V4)?;
+    let program = Redirect::load("peer_probe", |r| {
+        r.target = t.dst_fwd;
+        r.flags = BPF_F_EGRESS;
+    })?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let counters = |ns: &Netns, name| ns.enter(|| link::counters(name));
+    let before = counters(&t.dst, "dst")?;
+    let host_before = counters(&t.fwd, "dst_fwd")?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE).map_err(|e| {
+        e.with(format!(
+            "ns_fwd, src_fwd: program ran for {:?}",
+            program.hits()
+        ))
+    })?;
+    let after = counters(&t.dst, "dst")?;
+    let host_after = counters(&t.fwd, "dst_fwd")?;
+    same(
+        reason::WRONG_COUNT,
+        "packets that dst transmitted and received, and that dst_fwd received",
+        (
+            after.tx.0 - before.tx.0,
+            after.rx.0 - before.rx.0,
+            host_after.rx.0 - host_before.rx.0,
+        ),
+        (1, 0, 1),
+    )
+}
