@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context, Result};
 
-use crate::{exec::Program, project::Project, request};
+use crate::{
+    exec::Program,
+    project::{Base, Project},
+    request,
+};
 
 /// Symbols and the values asked for, later fragments having the last word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,7 +18,8 @@ pub struct Fragment(BTreeMap<String, String>);
 
 impl Fragment {
     /// The fragments of a flavor: `default.config`, then the flavor's own.
-    pub fn of_flavor(project: &Project, flavor: &str, lacks: &[String]) -> Result<Self> {
+    /// A base leaves out what it lacks and adds what it needs besides.
+    pub fn of_flavor(project: &Project, flavor: &str, base: &Base) -> Result<Self> {
         let mut merged = Self::default();
         let mut names = vec!["default"];
         if flavor != "default" {
@@ -28,9 +33,12 @@ impl Fragment {
                 .merge(&text)
                 .with_context(|| format!("in {}", path.display()))?;
         }
-        for symbol in lacks {
+        for symbol in &base.lacks {
             merged.0.remove(symbol);
         }
+        merged
+            .merge(&base.adds.join("\n"))
+            .context("in `adds` of kernel-patches/bases.toml")?;
         Ok(merged)
     }
 

@@ -28,6 +28,10 @@ pub struct Base {
     /// Symbols of the config fragments that this release line does not have yet.
     #[serde(default)]
     pub lacks: Vec<String>,
+    /// Lines of configuration that this release line needs for what later ones
+    /// have without.
+    #[serde(default)]
+    pub adds: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -119,7 +119,7 @@ impl Session {
         let recipe = Recipe {
             slot: arm.word().to_owned(),
             flavor: flavor.to_owned(),
-            fragment: Fragment::of_flavor(&self.project, flavor, &tree.base.lacks)?,
+            fragment: Fragment::of_flavor(&self.project, flavor, &tree.base)?,
             jobs: self.common.jobs.unwrap_or_else(machine::cpus),
         };
         let what = format!("{} {}", tree.base.line, arm.word());
