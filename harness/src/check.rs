@@ -157,7 +157,11 @@ fn kernels(session: &Session, common: &Common, count: &mut Count) -> Result<()> 
     let expected_skips = results.count(Verdict::ExpectedSkip);
     count.passed -= expected_skips;
     count.skipped += expected_skips;
-    for mutation in mutate::mutations(session, DEFAULT_BASE)? {
+    // The rest takes too long for every change: `mutate` is for the night.
+    for mutation in mutate::mutations(session, DEFAULT_BASE)?
+        .into_iter()
+        .take(3)
+    {
         let came = mutate::try_one(session, &request, DEFAULT_BASE, &mutation)?;
         count.one(
             &format!(

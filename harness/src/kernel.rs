@@ -71,7 +71,7 @@ pub fn build(
         .folder(format!("src/{}", tree.slot))?
         .join(&recipe.slot);
     // A folder directly below the source has it as `..`: no absolute path gets
-    // into a command line, and ccache serves one arm with another's objects.
+    // into a command line.
     let out = src.join(format!(".build-{}", recipe.flavor));
     let compiler = compiler()?;
     let key = Key::new("kernel")
@@ -99,7 +99,6 @@ pub fn build(
     tree.repo.checkout(&src, commit)?;
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     let make = Make {
-        cache,
         src: &src,
         out: &out,
         jobs: recipe.jobs,
@@ -128,7 +127,6 @@ pub fn compiler() -> Result<String> {
 }
 
 struct Make<'a> {
-    cache: &'a Cache,
     src: &'a Path,
     out: &'a Path,
     jobs: usize,
@@ -136,7 +134,7 @@ struct Make<'a> {
 
 impl Make<'_> {
     fn call(&self) -> Program {
-        let mut make = Program::new("make")
+        let make = Program::new("make")
             .arg("-C")
             .arg(self.src)
             .arg(format!(
@@ -144,17 +142,6 @@ impl Make<'_> {
                 self.out.file_name().unwrap_or_default().to_string_lossy()
             ))
             .arg(format!("-j{}", self.jobs));
-        if source::has("ccache") {
-            make = make
-                .arg("CC=ccache gcc")
-                .env("CCACHE_DIR", self.cache.path("ccache"))
-                .env("CCACHE_NOHASHDIR", "1")
-                // The compiler names the headers itself: a miss costs no second
-                // run of the preprocessor.
-                .env("CCACHE_DEPEND", "1")
-                .env("CCACHE_SLOPPINESS", "time_macros")
-                .env("CCACHE_MAXSIZE", "5G");
-        }
         FIXED
             .iter()
             .fold(make, |m, (name, value)| m.env(name, value))
