@@ -139,14 +139,15 @@ fn deadlines(job: &Job<'_>) -> Deadlines {
     let scale = job.accel.scale() * if job.flavor == "default" { 1 } else { 4 };
     let limit = |ms: u64| Duration::from_millis(ms) * scale;
     Deadlines {
-        boot: limit(6_000),
+        // A disk that is read for the first time can keep init silent for a minute.
+        boot: limit(15_000),
         cases: job
             .cases
             .iter()
             .map(|c| (c.name.clone(), limit(c.deadline_ms)))
             .collect(),
-        between: limit(3_000),
-        shutdown: limit(3_000),
+        between: limit(6_000),
+        shutdown: limit(6_000),
     }
 }
 

@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The parts of a virtual machine. Each says why it is there.
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+
+/// Programs that stand before the host's in the guest; each says why.
+const GUEST_BIN: [(&str, &str); 2] = [
+    ("udevadm", include_str!("../../../vm/guest-bin/udevadm")),
+    (
+        "systemd-tmpfiles",
+        include_str!("../../../vm/guest-bin/systemd-tmpfiles"),
+    ),
+];
 
 /// A part of a virtual machine.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +89,21 @@ impl Device {
         Self::kernel(&["unknown_nmi_panic", "panic_print=0x9"])
     }
 
+    /// Has the guest's init find our programs (see [`write_guest_bin`]) before
+    /// the host's: the kernel hands a parameter it does not know to init as a
+    /// variable. A folder that cannot be named there means a slower boot only.
+    pub fn guest_bin(dir: &Path) -> Self {
+        match dir.to_str() {
+            Some(dir) if !dir.contains(|c: char| c.is_whitespace() || "\"',:".contains(c)) => {
+                Self {
+                    qemu: Vec::new(),
+                    kernel: vec![format!("PATH={dir}")],
+                }
+            }
+            _ => Self::default(),
+        }
+    }
+
     /// Guest time is the number of instructions executed: one CPU, no clock of the host.
     pub fn instruction_clock() -> Self {
         Self {
@@ -87,6 +118,18 @@ impl Device {
             kernel: Vec::new(),
         }
     }
+}
+
+/// Makes the folder for [`Device::guest_bin`].
+pub(super) fn write_guest_bin(dir: &Path) -> Result<()> {
+    fs::create_dir(dir).with_context(|| format!("making {}", dir.display()))?;
+    for (name, text) in GUEST_BIN {
+        let path = dir.join(name);
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+            .with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// QEMU splits option values at commas and takes two for one.

@@ -68,6 +68,7 @@ impl Spec<'_> {
             Device::control(&scratch.join("control")),
             Device::exit_on_panic(),
             Device::nmi_tells_all(),
+            Device::guest_bin(&scratch.join("bin")),
         ];
         devices.extend(self.devices.iter().cloned());
         let mut share = OsString::from(SHARE);
@@ -113,6 +114,7 @@ impl Spec<'_> {
             File::create(scratch.path().join(name)).with_context(|| format!("making {name}"))
         };
         file("events")?;
+        device::write_guest_bin(&scratch.path().join("bin"))?;
         // Pipes, not files: QEMU opens what it is given anew for each stream, and
         // two writers of one file would each begin at its start.
         let (output, first) = pipe_into(file("output")?)?;
