@@ -44,6 +44,8 @@ pub struct Deadlines {
 pub struct Observed {
     /// `uname -r`; `None` when there was no `hello`.
     pub kernel: Option<String>,
+    /// Build ID of the kernel that ran, as the guest read it.
+    pub build_id: Option<String>,
     /// Cases that the guest said it started.
     pub started: Vec<String>,
     /// What the cases came to, as the guest said, with guest time in microseconds.
@@ -163,7 +165,13 @@ impl Watch {
 
     fn take(&mut self, event: Event, step: &Doing<'_>) {
         match event {
-            Event::Hello { kernel, cases, .. } => {
+            Event::Hello {
+                kernel,
+                build_id,
+                cases,
+                ..
+            } => {
+                self.seen.build_id = build_id;
                 self.seen.kernel = Some(kernel);
                 self.seen.boot_seconds = Some(self.start.elapsed().as_secs_f64());
                 step.at(format!("{} cases", cases.len()));

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use object::{Object, ReadCache};
 
 use crate::{
     cache::{Cache, Key},
@@ -30,6 +31,8 @@ pub struct Kernel {
     pub vmlinux: PathBuf,
     /// The commit it was built from.
     pub commit: String,
+    /// Build ID that the linker gave to vmlinux, in hexadecimal digits.
+    pub build_id: String,
     /// Whether nothing had to be built.
     pub cached: bool,
 }
@@ -71,7 +74,7 @@ pub fn build(
         .folder(format!("src/{}", tree.slot))?
         .join(&recipe.slot);
     // A folder directly below the source has it as `..`: no absolute path gets
-    // into a command line.
+    // into a command line, and ccache serves one arm with another's objects.
     let out = src.join(format!(".build-{}", recipe.flavor));
     let compiler = compiler()?;
     let key = Key::new("kernel")
@@ -79,15 +82,20 @@ pub fn build(
         .with(recipe.fragment.text())
         .with(&compiler)
         .hex();
-    let kernel = |cached| Kernel {
-        image: out.join("arch/x86/boot/bzImage"),
-        vmlinux: out.join("vmlinux"),
-        commit: commit.to_owned(),
-        cached,
+    let image = out.join("arch/x86/boot/bzImage");
+    let kernel = |cached| -> Result<Kernel> {
+        let vmlinux = out.join("vmlinux");
+        Ok(Kernel {
+            build_id: build_id(&vmlinux)?,
+            image: image.clone(),
+            vmlinux,
+            commit: commit.to_owned(),
+            cached,
+        })
     };
     let stamp = out.join(STAMP);
-    if fs::read_to_string(&stamp).is_ok_and(|s| s == key) && kernel(true).image.is_file() {
-        return Ok(kernel(true));
+    if fs::read_to_string(&stamp).is_ok_and(|s| s == key) && image.is_file() {
+        return kernel(true);
     }
     // Gone while a build is under way, so that half a build is never taken for one.
     let _ = fs::remove_file(&stamp);
@@ -99,20 +107,50 @@ pub fn build(
     tree.repo.checkout(&src, commit)?;
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
     let make = Make {
+        cache,
         src: &src,
         out: &out,
         jobs: recipe.jobs,
     };
     configure(&make, &recipe.fragment, &compiler, step)?;
     compile(&make, step)?;
-    if !kernel(false).image.is_file() {
-        bail!(
-            "make succeeded without making {}",
-            kernel(false).image.display()
-        );
+    if !image.is_file() {
+        bail!("make succeeded without making {}", image.display());
     }
     crate::cache::write_whole(&stamp, key.as_bytes())?;
-    Ok(kernel(false))
+    kernel(false)
+}
+
+/// The build ID of an ELF file, in hexadecimal digits.
+fn build_id(vmlinux: &Path) -> Result<String> {
+    let file = fs::File::open(vmlinux).with_context(|| format!("opening {}", vmlinux.display()))?;
+    let cache = ReadCache::new(file);
+    let elf = object::File::parse(&cache)
+        .with_context(|| format!("reading {} as an ELF file", vmlinux.display()))?;
+    let id = elf
+        .build_id()
+        .with_context(|| format!("reading the notes of {}", vmlinux.display()))?
+        .with_context(|| format!("{} has no build ID", vmlinux.display()))?;
+    Ok(id.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+impl Kernel {
+    /// Whether `running`, the build ID that a guest read, is this kernel's. An
+    /// image that does not hold the kernel that was built would have every
+    /// verdict be about another kernel, so that nothing can be told.
+    pub fn is_what_ran(&self, running: Option<&str>) -> Result<()> {
+        if running == Some(&self.build_id) {
+            return Ok(());
+        }
+        let folder = self.vmlinux.parent().unwrap_or(Path::new("."));
+        bail!(
+            "the guest ran a kernel with build ID {}, and {} has {}: the image is not what was built, so nothing can be said of it; remove {} to have it built anew",
+            running.unwrap_or("(none)"),
+            self.vmlinux.display(),
+            self.build_id,
+            folder.display()
+        )
+    }
 }
 
 /// First line of what the compiler says of itself.
@@ -127,6 +165,7 @@ pub fn compiler() -> Result<String> {
 }
 
 struct Make<'a> {
+    cache: &'a Cache,
     src: &'a Path,
     out: &'a Path,
     jobs: usize,
@@ -134,7 +173,7 @@ struct Make<'a> {
 
 impl Make<'_> {
     fn call(&self) -> Program {
-        let make = Program::new("make")
+        let mut make = Program::new("make")
             .arg("-C")
             .arg(self.src)
             .arg(format!(
@@ -142,6 +181,18 @@ impl Make<'_> {
                 self.out.file_name().unwrap_or_default().to_string_lossy()
             ))
             .arg(format!("-j{}", self.jobs));
+        if source::has("ccache") {
+            // Not with CCACHE_DEPEND: without a run of the preprocessor ccache does
+            // not see that piggy.S includes the compressed kernel with .incbin, and
+            // puts another kernel of the same size into the image.
+            make = make
+                .arg("CC=ccache gcc")
+                .env("CCACHE_NODEPEND", "1")
+                .env("CCACHE_DIR", self.cache.path("ccache"))
+                .env("CCACHE_NOHASHDIR", "1")
+                .env("CCACHE_SLOPPINESS", "time_macros")
+                .env("CCACHE_MAXSIZE", "5G");
+        }
         FIXED
             .iter()
             .fold(make, |m, (name, value)| m.env(name, value))
@@ -238,6 +289,23 @@ fn errors_in(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Verify that nothing is said of a kernel other than the one that was built.
+    #[test]
+    fn another_kernel_is_noticed() {
+        let kernel = Kernel {
+            image: "b/bzImage".into(),
+            vmlinux: "b/vmlinux".into(),
+            commit: "c".into(),
+            build_id: "0a".into(),
+            cached: true,
+        };
+        assert!(kernel.is_what_ran(Some("0a")).is_ok());
+        for other in [Some("0b"), None] {
+            let error = kernel.is_what_ran(other).unwrap_err();
+            assert_eq!(crate::fail::status(&error), crate::fail::COULD_NOT_TELL);
+        }
+    }
 
     /// Verify that of a long log what is wrong is shown, and the end when nothing says so.
     #[test]

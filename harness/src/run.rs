@@ -132,7 +132,11 @@ fn boot_once(
         devices: Vec::new(),
     };
     step.at("booting");
-    boot::watch(&spec, &deadlines(job), job.console, step)
+    let seen = boot::watch(&spec, &deadlines(job), job.console, step)?;
+    if seen.kernel.is_some() {
+        job.kernel.is_what_ran(seen.build_id.as_deref())?;
+    }
+    Ok(seen)
 }
 
 fn deadlines(job: &Job<'_>) -> Deadlines {

@@ -134,6 +134,7 @@ mod tests {
             Event::Hello {
                 protocol: VERSION,
                 kernel: "k".into(),
+                build_id: None,
                 cases: vec!["a".into()],
             },
             Event::CaseStart { case: "a".into() },

@@ -25,6 +25,9 @@ pub enum Event {
         protocol: u32,
         /// `uname -r` of the guest.
         kernel: String,
+        /// Build ID of the kernel that runs, in hexadecimal digits, from
+        /// `/sys/kernel/notes`; `None` when it has none that can be read.
+        build_id: Option<String>,
         /// Names of the cases that will be run.
         cases: Vec<String>,
     },

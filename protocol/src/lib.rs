@@ -16,7 +16,7 @@ pub use case::{Arm, CaseInfo, Expect, Expectation, reason};
 pub use event::{Event, Failure, Outcome, Record};
 
 /// Changed whenever a record of one version cannot be read by the other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the virtio-serial port, as `/sys/class/virtio-ports/*/name` shows it.
 pub const PORT: &str = "redirect-peer.events";

@@ -5,6 +5,7 @@
 //! root on the running kernel, each in network namespaces of its own.
 
 mod bpf;
+mod build_id;
 mod cases;
 mod fail;
 mod link;

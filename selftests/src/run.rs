@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use protocol::{CaseInfo, Event, MARK_END, MARK_START, Outcome, VERSION, reason};
 
 use crate::{
-    bpf,
+    bpf, build_id,
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
     report::{Report, mark},
@@ -61,6 +61,7 @@ pub(crate) fn run(
     report.send(Event::Hello {
         protocol: VERSION,
         kernel,
+        build_id: build_id::running(),
         cases: names,
     })?;
     for case in &chosen {
