@@ -40,6 +40,8 @@ pub enum Command {
     /// The kernel patches: list what each base's series holds, or apply it to a tree
     #[command(subcommand)]
     Series(Series),
+    /// Make the figures in docs/ from what `verify --results` wrote
+    Docs(Docs),
     /// Remove the cache folder
     Clean(Clean),
     /// Run a program that ends when standard input closes (used by the harness itself)
@@ -273,6 +275,17 @@ pub struct SeriesArgs {
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `docs`.
+#[derive(Debug, Clone, Args)]
+pub struct Docs {
+    /// Folders that `verify --results DIR` wrote
+    #[arg(value_name = "DIR", required = true)]
+    pub results: Vec<PathBuf>,
+    /// Where to write [default: docs/ of the project]
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
 }
 
 /// `clean`.

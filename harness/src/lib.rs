@@ -12,6 +12,7 @@ pub mod cache;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod docs;
 pub mod exec;
 pub mod fail;
 pub mod git;

@@ -7,7 +7,7 @@ use clap::Parser;
 use harness::{
     check,
     cli::{Cli, Command, Series},
-    exec, fail, interrupt, mutate, one, series, verify,
+    docs, exec, fail, interrupt, mutate, one, series, verify,
 };
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
             branch,
             common,
         }) => series::apply(tree, branch, common),
+        Command::Docs(request) => docs::docs(request),
         Command::Clean(request) => one::clean(request),
         Command::Supervise { .. } => unreachable!("handled above"),
     });

@@ -7,6 +7,7 @@
 
 mod console;
 mod explain;
+mod figures;
 mod html;
 mod json;
 mod junit;
@@ -20,6 +21,7 @@ mod table;
 mod tested;
 mod text;
 mod times;
+mod upstream;
 
 use std::path::Path;
 
@@ -46,6 +48,14 @@ pub fn write_all(results: &Results, dir: &Path) -> Result<()> {
     write("reproduce.sh", reproduce::script(results))?;
     make_executable(&dir.join("reproduce.sh"))?;
     write("results.json", json::json(results)?)
+}
+
+/// Writes what of docs/ is made from results into `dir`; `results` may come from
+/// several invocations, oldest first.
+pub fn write_docs(results: &[Results], dir: &Path) -> Result<()> {
+    let write = |name: &str, text: String| write_whole(&dir.join(name), text.as_bytes());
+    write("figures.md", figures::figures(results))?;
+    write("upstream.md", upstream::upstream(results))
 }
 
 fn make_executable(path: &Path) -> Result<()> {

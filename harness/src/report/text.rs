@@ -14,6 +14,19 @@ pub(super) fn line(text: &str) -> String {
     text.trim().to_owned()
 }
 
+/// One line of text as Markdown shows it: nothing in it is markup, and it fits
+/// into a cell of a table.
+pub(super) fn markdown(text: &str) -> String {
+    let mut out = String::new();
+    for c in line(text).chars() {
+        if "\\`*_[]<>|#".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
 /// Text as lines, each fit for a terminal.
 pub(super) fn lines(text: &str) -> Vec<String> {
     text.lines()

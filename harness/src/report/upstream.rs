@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where upstream's helper and ours are not the same: docs/upstream.md.
+
+use std::fmt::Write;
+
+use protocol::{Arm, Outcome};
+
+use super::text;
+use crate::{
+    results::{CaseResult, Results, Run},
+    verdict::Verdict,
+};
+
+/// A section for each base that has both arms, and what they did differently.
+/// The text is Markdown; `results` may come from several invocations.
+pub(super) fn upstream(results: &[Results]) -> String {
+    let mut out = String::from(
+        "<!-- SPDX-License-Identifier: GPL-2.0-only -->\n\
+         <!-- Made by `cargo harness docs`; do not edit. -->\n\
+         # Where upstream and this series differ\n\n\
+         Every case ran on both kernels. Those that came to the same on both are counted and not\n\
+         listed; the reason is what the case declares.\n",
+    );
+    for results in results {
+        for ours in runs_of(results, Arm::Patched) {
+            let theirs = results.runs.iter().find(|r| {
+                r.arm == Arm::Upstream && r.source == ours.source && r.flavor == ours.flavor
+            });
+            if let Some(theirs) = theirs {
+                section(&mut out, results, theirs, ours);
+            }
+        }
+    }
+    out
+}
+
+fn runs_of(results: &Results, arm: Arm) -> impl Iterator<Item = &Run> {
+    results.runs.iter().filter(move |r| r.arm == arm)
+}
+
+fn section(out: &mut String, results: &Results, theirs: &Run, ours: &Run) {
+    let differing: Vec<(&CaseResult, &CaseResult)> = theirs
+        .cases
+        .iter()
+        .filter_map(|t| Some((t, ours.cases.iter().find(|o| o.name == t.name)?)))
+        .filter(|(t, o)| word(t) != word(o))
+        .collect();
+    let _ = writeln!(
+        out,
+        "\n## {}\n\nLinux {}, {}: {}, {} the same, {} different.",
+        text::run_name(ours).replace(" patched", ""),
+        text::markdown(&ours.source),
+        text::markdown(&results.machine.accel),
+        text::count(ours.cases.len(), "case"),
+        ours.cases.len() - differing.len(),
+        differing.len()
+    );
+    if differing.is_empty() {
+        return;
+    }
+    out.push_str("\n| case | proves | upstream | this series | why |\n|---|---|---|---|---|\n");
+    for (theirs, ours) in differing {
+        let info = text::case(results, &theirs.name);
+        let why = if theirs.verdict == Verdict::Pass {
+            &ours.why
+        } else {
+            &theirs.why
+        };
+        let _ = writeln!(
+            out,
+            "| `{}` | {} | {} | {} | {} |",
+            text::line(&theirs.name).replace(['`', '|'], "?"),
+            text::markdown(&info.map(|i| i.proves.join(" ")).unwrap_or_default()),
+            word(theirs),
+            word(ours),
+            text::markdown(why)
+        );
+    }
+}
+
+/// What a case did, whatever had been declared: the verdict alone would call a
+/// declared failure good.
+fn word(case: &CaseResult) -> String {
+    match (case.verdict, &case.outcome) {
+        (Verdict::ExpectedFail, Some(Outcome::Fail(failure))) => {
+            format!("fails: {}", text::markdown(&failure.reason))
+        }
+        (Verdict::ExpectedFail, Some(_)) => "kernel reports".into(),
+        (Verdict::ExpectedFail, None) => "brings the guest down".into(),
+        (Verdict::ExpectedSkip, _) => "cannot run".into(),
+        (verdict, _) => verdict.word().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    /// Verify that a base with one of the two arms has no section, and that one
+    /// with both lists what differs and nothing else.
+    #[test]
+    fn lists_what_differs() {
+        let mut results = sample::good();
+        assert!(!upstream(&[results.clone()]).contains("\n## "));
+        let patched = results
+            .runs
+            .iter()
+            .find(|r| r.arm == Arm::Patched)
+            .unwrap()
+            .clone();
+        let mut theirs = patched.clone();
+        theirs.arm = Arm::Upstream;
+        theirs.cases[0].verdict = Verdict::ExpectedFail;
+        theirs.cases[0].outcome = None;
+        theirs.cases[0].why = "no bound | on the loop".into();
+        results.runs.push(theirs);
+        let text = upstream(&[results]);
+        assert!(text.contains("1 different"), "{text}");
+        assert!(text.contains(&patched.cases[0].name));
+        assert!(text.contains("brings the guest down"));
+        assert!(text.contains("no bound \\| on the loop"), "{text}");
+        assert!(!text.contains(&patched.cases[1].name));
+    }
+}
