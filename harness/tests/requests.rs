@@ -64,6 +64,44 @@ fn offline_and_nothing_cached() {
     assert!(said.contains("--tree DIR"), "{said}");
 }
 
+/// Verify that a missing compiler is named, with the command that installs it.
+#[test]
+fn compiler_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let bin = dir.path().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for folder in std::env::split_paths(&path) {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_name() != "gcc" {
+                let _ = std::os::unix::fs::symlink(entry.path(), bin.join(entry.file_name()));
+            }
+        }
+    }
+    let out = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["build", "--offline", "--cache"])
+        .arg(dir.path().join("cache"))
+        .env("PATH", &bin)
+        .output()
+        .expect("the harness starts");
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    for part in ["lacks", "gcc", "apt-get install"] {
+        assert!(said.contains(part), "{part} is missing in: {said}");
+    }
+}
+
+/// Verify that a folder that cannot be written to is named, with the way out.
+#[test]
+fn cache_cannot_be_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (status, said) = harness(&file.join("cache"), &["build", "--offline"]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("--cache DIR"), "{said}");
+}
+
 /// Verify that a base without a series is refused with the list of those that have one.
 #[test]
 fn unknown_base() {
