@@ -207,6 +207,8 @@ impl Apt {
         }
         let mut set = vec![
             format!("Dir::State={}", dir.join("state").display()),
+            // Named by itself: a configuration of the machine may have moved it.
+            format!("Dir::State::lists={}", dir.join("state/lists").display()),
             "Dir::State::status=/var/lib/dpkg/status".into(),
             format!("Dir::Cache={}", dir.join("cache").display()),
             "APT::Sandbox::User=root".into(),
