@@ -44,12 +44,8 @@ pub fn build(request: &Build) -> Result<u8> {
     let one = &request.one;
     let session = Session::open(&one.common)?;
     for tree in session.trees(&one.source)? {
-        let kernel = session.kernel(
-            &tree,
-            one.arm.into(),
-            &one.flavor,
-            one.source.series.as_deref(),
-        )?;
+        let commit = session.commit(&tree, one.arm.into(), one.source.series.as_deref())?;
+        let kernel = session.kernel(&tree, one.arm.into(), &one.flavor, &commit)?;
         println!("{}", kernel.image.display());
     }
     session.progress.save(&session.cache)?;
@@ -65,12 +61,8 @@ pub fn run(request: &RunCommand) -> Result<u8> {
     let [tree] = trees.as_slice() else {
         return Err(request!("`run` takes one base"));
     };
-    let kernel = session.kernel(
-        tree,
-        one.arm.into(),
-        &one.flavor,
-        one.source.series.as_deref(),
-    )?;
+    let commit = session.commit(tree, one.arm.into(), one.source.series.as_deref())?;
+    let kernel = session.kernel(tree, one.arm.into(), &one.flavor, &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
     let share = tempfile::tempdir().context("making the folder that the guest sees")?;
     write_script(share.path(), &request.argv)?;

@@ -103,19 +103,19 @@ impl Session {
             .collect()
     }
 
-    /// Builds an arm of a tree.
-    pub fn kernel(
-        &self,
-        tree: &Tree,
-        arm: Arm,
-        flavor: &str,
-        series: Option<&Path>,
-    ) -> Result<Kernel> {
+    /// The commit of an arm of a tree. Takes seconds at the most, so that a
+    /// series that does not apply is known before anything is built.
+    pub fn commit(&self, tree: &Tree, arm: Arm, series: Option<&Path>) -> Result<String> {
         let step = self
             .progress
             .begin("series", &format!("{} {}", tree.base.line, arm.word()));
         let commit = tree.arm(&self.project, arm, series)?;
         step.done(true);
+        Ok(commit)
+    }
+
+    /// Builds a commit of a tree, in the build folder of `arm`.
+    pub fn kernel(&self, tree: &Tree, arm: Arm, flavor: &str, commit: &str) -> Result<Kernel> {
         let recipe = Recipe {
             slot: arm.word().to_owned(),
             flavor: flavor.to_owned(),
@@ -129,7 +129,7 @@ impl Session {
             format!("{what} {flavor}")
         };
         let step = self.progress.begin("build", &what);
-        let kernel = kernel::build(&self.cache, tree, &commit, &recipe, &step)?;
+        let kernel = kernel::build(&self.cache, tree, commit, &recipe, &step)?;
         step.done(kernel.cached);
         Ok(kernel)
     }

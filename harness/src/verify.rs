@@ -75,16 +75,28 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         &std::fs::read_to_string(&allowed)
             .with_context(|| format!("reading {}", allowed.display()))?,
     )?;
-    let mut built = Vec::new();
+    // Every commit before any build: a series that does not apply to the last
+    // tree is known within seconds.
+    let mut arms_of = Vec::new();
     for tree in session.trees(&request.source)? {
+        let commits = arms(request)
+            .into_iter()
+            .map(|arm| {
+                let commit = session.commit(&tree, arm, request.source.series.as_deref())?;
+                Ok((arm, commit))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        arms_of.push((tree, commits));
+    }
+    let mut built = Vec::new();
+    for (tree, commits) in &arms_of {
         for flavor in &flavors {
-            for arm in arms(request) {
-                let kernel =
-                    session.kernel(&tree, arm, flavor, request.source.series.as_deref())?;
+            for (arm, commit) in commits {
+                let kernel = session.kernel(tree, *arm, flavor, commit)?;
                 let name = format!("{}-{}-{flavor}.log", tree.slot, arm.word());
                 built.push(Built {
-                    tree: tree.clone(),
-                    arm,
+                    tree,
+                    arm: *arm,
                     flavor,
                     kernel,
                     console: console.path(&name)?,
@@ -127,7 +139,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
 
 /// A kernel that is ready to be run.
 struct Built<'a> {
-    tree: Tree,
+    tree: &'a Tree,
     arm: Arm,
     flavor: &'a str,
     kernel: Kernel,
