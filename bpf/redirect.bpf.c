@@ -251,3 +251,22 @@ int look(struct __sk_buff *skb)
 	count(skb);
 	return TC_ACT_OK;
 }
+
+/* Nothing but the helper: for measuring. */
+SEC("tc")
+int lean_peer(struct __sk_buff *skb)
+{
+	return bpf_redirect_peer(target, 0);
+}
+
+SEC("tc")
+int lean_redirect(struct __sk_buff *skb)
+{
+	return bpf_redirect(target, 0);
+}
+
+SEC("tc")
+int lean_neigh(struct __sk_buff *skb)
+{
+	return bpf_redirect_neigh(target, NULL, 0, 0);
+}

@@ -62,6 +62,9 @@ pub struct Observed {
     pub scan: Scanner,
     /// Registers and task dump of a guest that hung.
     pub post_mortem: Vec<String>,
+    /// Last lines on the console, of the kernel or of QEMU, when it was lost
+    /// before `hello`.
+    pub last_words: String,
     /// Last lines of what the guest's script printed.
     pub output: String,
     /// Whole run, seconds.
@@ -106,6 +109,12 @@ pub fn watch(
         &std::fs::read_to_string(vm.output()).unwrap_or_default(),
         20,
     );
+    if seen.kernel.is_none() {
+        seen.last_words = tail(
+            &String::from_utf8_lossy(&std::fs::read(vm.console()).unwrap_or_default()),
+            4,
+        );
+    }
     seen.seconds = start.elapsed().as_secs_f64();
     Ok(seen)
 }

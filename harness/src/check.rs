@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::{
     cli::{Check, Common, Verify},
     exec::Program,
-    fail, mutate,
+    fail, faults, mutate,
     progress::seconds,
     report,
     session::{DEFAULT_BASE, Session},
@@ -44,6 +44,12 @@ pub fn check(request: &Check) -> Result<u8> {
     unit_tests(&session, &mut count)?;
     if !request.quick {
         kernels(&session, &request.common, &mut count)?;
+        for (what, wrong) in faults::try_all(&session, None).context("misbehaving guests")? {
+            count.one(&format!("misbehaving guest: {what}"), wrong.is_none());
+            if let Some(wrong) = wrong {
+                println!("     {wrong}");
+            }
+        }
     }
     session.progress.save(&session.cache)?;
     println!("all of it took {}", seconds(start.elapsed().as_secs_f64()));

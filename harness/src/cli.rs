@@ -31,6 +31,10 @@ pub enum Command {
     Check(Check),
     /// Break the series on purpose, one requirement at a time, and see that the cases notice
     Mutate(Mutate),
+    /// Measure what each way into a container costs, in instructions, and compare kernels
+    Bench(Bench),
+    /// Test the harness itself: guests that misbehave on purpose, each with the verdict that is due
+    Faults(Faults),
     /// Say what this machine lacks and the command that mends it
     Doctor(Doctor),
     /// Build one kernel
@@ -131,18 +135,25 @@ pub struct Source {
     pub series: Option<PathBuf>,
 }
 
+impl Source {
+    /// A base, from its package, with its own series.
+    pub fn of_base(base: &str) -> Self {
+        Self {
+            bases: vec![base.to_owned()],
+            tree: None,
+            rev: "HEAD".into(),
+            tarball: None,
+            update: false,
+            series: None,
+        }
+    }
+}
+
 impl Verify {
     /// A base with everything else as it is when no flag is given.
     pub fn of_base(base: &str, common: &Common) -> Self {
         Self {
-            source: Source {
-                bases: vec![base.to_owned()],
-                tree: None,
-                rev: "HEAD".into(),
-                tarball: None,
-                update: false,
-                series: None,
-            },
+            source: Source::of_base(base),
             arms: Vec::new(),
             flavors: Vec::new(),
             cases: Vec::new(),
@@ -192,6 +203,42 @@ pub struct Mutate {
     /// The release line whose mutations are tried
     #[arg(long, value_name = "B", default_value = "6.12")]
     pub base: String,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `bench`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Promises: with the arms baseline and patched, packets that are not redirected cost at most 1.001 of the baseline (C1); \
+with upstream and patched, redirect_peer costs at most what upstream's does (C2). Each kernel is booted twice; a figure \
+that two boots do not agree on is marked ~. Exit status: 0 every promise holds, 1 one is broken, 3 could not tell.\n\n\
+A count of instructions is CPU cost. It does not show how long a packet waits for a second softirq pass under load.")]
+pub struct Bench {
+    /// Which kernel source.
+    #[command(flatten)]
+    pub source: Source,
+    /// A kernel to measure; may be repeated [default: baseline and patched]
+    #[arg(long = "arm", value_enum, value_name = "A")]
+    pub arms: Vec<ArmFlag>,
+    /// Write bench.json to this folder
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `faults`.
+#[derive(Debug, Clone, Args)]
+pub struct Faults {
+    /// How often to try them all
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub times: u32,
+    /// Only those that have this in their description
+    #[arg(value_name = "WORDS")]
+    pub only: Option<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

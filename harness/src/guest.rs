@@ -52,14 +52,17 @@ impl Guest {
             );
         }
         let after = fs::metadata(&program).and_then(|m| m.modified()).ok();
-        let list = Program::new(&program).args(["list", "--json"]).read()?;
-        let cases: Vec<CaseInfo> =
-            serde_json::from_str(&list).context("reading the list of cases of the selftests")?;
+        let cases = list(&program, &[])?;
         if cases.is_empty() {
             bail!("the selftests have no cases");
         }
         step.done(before == after);
         Ok(Self { program, cases })
+    }
+
+    /// Cases that misbehave on purpose.
+    pub fn faults(&self) -> Result<Vec<CaseInfo>> {
+        list(&self.program, &["--faults"])
     }
 
     /// The cases whose name matches any of `globs`; all when there are none.
@@ -93,6 +96,14 @@ impl Guest {
         fs::write(share.join("cases"), cases.join("\n") + "\n")
             .with_context(|| format!("writing {}", share.join("cases").display()))
     }
+}
+
+fn list(program: &Path, which: &[&str]) -> Result<Vec<CaseInfo>> {
+    let list = Program::new(program)
+        .args(["list", "--json"])
+        .args(which)
+        .read()?;
+    serde_json::from_str(&list).context("reading the list of cases of the selftests")
 }
 
 /// `*` stands for any characters, `?` for one.

@@ -7,6 +7,7 @@
 //! [`judge`] (verdicts, for each [`run`]) -> [`report`]. [`verify`] composes it.
 
 pub mod accel;
+pub mod bench;
 pub mod boot;
 pub mod cache;
 pub mod check;
@@ -15,6 +16,7 @@ pub mod config;
 pub mod docs;
 pub mod exec;
 pub mod fail;
+pub mod faults;
 pub mod git;
 pub mod guest;
 pub mod interrupt;

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use harness::{
-    check,
+    bench, check,
     cli::{Cli, Command, Series},
-    docs, exec, fail, interrupt, mutate, one, series, verify,
+    docs, exec, fail, faults, interrupt, mutate, one, series, verify,
 };
 
 fn main() -> ExitCode {
@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Command::Verify(request) => verify::verify(request),
         Command::Check(request) => check::check(request),
         Command::Mutate(request) => mutate::mutate(request),
+        Command::Bench(request) => bench::bench(request),
+        Command::Faults(request) => faults::faults(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),
         Command::Run(request) => one::run(request),

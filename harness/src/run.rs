@@ -22,11 +22,15 @@ use crate::{
     setup::VirtmeNg,
     splat::{Allowlist, Decoder, Splat},
     verdict::Verdict,
-    vm::{SHARE, Spec},
+    vm::{Device, SHARE, Spec},
 };
 
 /// What a guest is given at the most, MiB: KASAN needs it.
 pub const MOST_MEMORY_MIB: u32 = 3072;
+
+/// From a line on the console to the next before `hello`, without emulation. A
+/// disk that is read for the first time can keep init silent for long.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(15);
 
 /// Guests that ended before their last case are booted again for the rest, but
 /// not more often than this.
@@ -57,6 +61,10 @@ pub struct Job<'a> {
     pub allowed: &'a Allowlist,
     /// Where the console is kept.
     pub console: &'a Path,
+    /// Parts of the machine besides the usual ones.
+    pub devices: &'a [Device],
+    /// From a line on the console to the next before `hello`, without emulation.
+    pub boot_limit: Duration,
 }
 
 /// Runs the cases and judges them.
@@ -129,7 +137,7 @@ fn boot_once(
         memory_mib: if job.flavor == "default" { 1024 } else { 3072 },
         script: &script,
         share: share.path(),
-        devices: Vec::new(),
+        devices: job.devices.to_vec(),
     };
     step.at("booting");
     let seen = boot::watch(&spec, &deadlines(job), job.console, step)?;
@@ -143,8 +151,7 @@ fn deadlines(job: &Job<'_>) -> Deadlines {
     let scale = job.accel.scale() * if job.flavor == "default" { 1 } else { 4 };
     let limit = |ms: u64| Duration::from_millis(ms) * scale;
     Deadlines {
-        // A disk that is read for the first time can keep init silent for a minute.
-        boot: limit(15_000),
+        boot: job.boot_limit * scale,
         cases: job
             .cases
             .iter()
@@ -230,11 +237,15 @@ impl Collected {
             broken = true;
             let crashed = fatal_outside || self.seen.values().any(|(s, _)| s.fatal);
             if !expected_end && !crashed {
-                let said = if seen.output.is_empty() {
-                    String::new()
-                } else {
-                    format!("; it printed: {}", seen.output)
-                };
+                let mut said = String::new();
+                for (who, words) in [
+                    ("it printed", &seen.output),
+                    ("its console ends with", &seen.last_words),
+                ] {
+                    if !words.is_empty() {
+                        said.push_str(&format!("; {who}: {words}"));
+                    }
+                }
                 self.bad(Verdict::Lost, format!("{why}; {}{said}", seen.ended_by));
             }
         }

@@ -120,6 +120,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             flavor: b.flavor,
             allowed: &allowed,
             console: &b.console,
+            devices: &[],
+            boot_limit: run::BOOT_LIMIT,
         })
         .collect();
     let runs = at_once(&jobs, machine::guests(), &session.progress)?;
@@ -147,7 +149,7 @@ struct Built<'a> {
 }
 
 /// Runs the jobs, up to `most` at a time, and gives what came of them in order.
-fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
+pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {

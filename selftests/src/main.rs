@@ -4,6 +4,7 @@
 //! `list` says what each case promises; `run` runs them, in the guest or as
 //! root on the running kernel, each in network namespaces of its own.
 
+mod bench;
 mod bpf;
 mod build_id;
 mod cases;
@@ -39,6 +40,15 @@ enum Command {
         /// As JSON, with everything that it promises
         #[arg(long)]
         json: bool,
+        /// Those that misbehave on purpose instead, with which the harness tests itself
+        #[arg(long)]
+        faults: bool,
+    },
+    /// Measure each way into a container, as root: instructions where the clock counts them
+    Bench {
+        /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
+        #[arg(long, value_name = "PORT")]
+        port: Option<String>,
     },
     /// Run cases, as root
     Run {
@@ -59,7 +69,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::List { json } => run::list(json),
+        Command::List { json, faults } => run::list(json, faults),
+        Command::Bench { port } => bench::bench(port.as_deref()),
         Command::Run {
             cases,
             cases_file,

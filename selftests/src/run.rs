@@ -17,8 +17,13 @@ use crate::{
 };
 
 /// `list`.
-pub(crate) fn list(json: bool) -> Result<ExitCode> {
-    let infos: Vec<CaseInfo> = cases::all().iter().map(Case::info).collect();
+pub(crate) fn list(json: bool, faults: bool) -> Result<ExitCode> {
+    let cases = if faults {
+        cases::faults()
+    } else {
+        cases::all()
+    };
+    let infos: Vec<CaseInfo> = cases.iter().map(Case::info).collect();
     if json {
         println!("{}", serde_json::to_string_pretty(&infos)?);
     } else {
@@ -94,8 +99,8 @@ fn choose(mut named: Vec<String>, file: Option<&Path>) -> Result<Vec<Case>> {
             fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         named.extend(text.lines().filter(|l| !l.is_empty()).map(str::to_owned));
     }
-    let all = cases::all();
-    let known: HashSet<&str> = all.iter().map(|c| c.name.as_str()).collect();
+    let (all, faults) = (cases::all(), cases::faults());
+    let known: HashSet<&str> = all.iter().chain(&faults).map(|c| c.name.as_str()).collect();
     if let Some(unknown) = named.iter().find(|n| !known.contains(n.as_str())) {
         bail!("there is no case `{unknown}`: `selftests list` names them all");
     }
@@ -105,7 +110,7 @@ fn choose(mut named: Vec<String>, file: Option<&Path>) -> Result<Vec<Case>> {
     // In the order asked for.
     Ok(named
         .iter()
-        .filter_map(|n| all.iter().find(|c| c.name == **n).cloned())
+        .filter_map(|n| all.iter().chain(&faults).find(|c| c.name == **n).cloned())
         .collect())
 }
 

@@ -81,7 +81,16 @@ impl Topology {
         Self::build(kind, 1, &[Ip::V4])
     }
 
+    /// One version of IP only, and the wire a veth pair whatever the container has.
+    pub(crate) fn behind_veth(kind: Pair, ip: Ip) -> Result<Self> {
+        Self::join(Pair::Veth, kind, 1, &[ip])
+    }
+
     fn build(kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {
+        Self::join(kind, kind, dst_queues, ips)
+    }
+
+    fn join(wire: Pair, kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {
         let src = Netns::new("ns_src")?;
         let fwd = Netns::new("ns_fwd")?;
         let dst = Netns::new("ns_dst")?;
@@ -99,7 +108,7 @@ impl Topology {
                 index,
             };
             link::add_pair(
-                kind,
+                wire,
                 &end("src_fwd", MAC_SRC_FWD, 1, 102),
                 &end("src", MAC_SRC, 1, 101),
                 &src,

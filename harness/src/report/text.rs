@@ -18,11 +18,14 @@ pub(super) fn line(text: &str) -> String {
 /// into a cell of a table.
 pub(super) fn markdown(text: &str) -> String {
     let mut out = String::new();
+    let mut before = ' ';
     for c in line(text).chars() {
-        if "\\`*_[]<>|#".contains(c) {
+        // Within a word `_` is no markup, and names are full of it.
+        if "\\`*[]<>|#".contains(c) || (c == '_' && !before.is_alphanumeric()) {
             out.push('\\');
         }
         out.push(c);
+        before = c;
     }
     out
 }

@@ -29,7 +29,8 @@ pub struct Device {
 }
 
 impl Device {
-    fn kernel(args: &[&str]) -> Self {
+    /// Parameters for the kernel.
+    pub fn kernel(args: &[&str]) -> Self {
         Self {
             qemu: Vec::new(),
             kernel: args.iter().map(|a| (*a).to_owned()).collect(),
@@ -116,6 +117,22 @@ impl Device {
             .map(OsString::from)
             .to_vec(),
             kernel: Vec::new(),
+        }
+    }
+
+    /// The same guest each time: no random numbers of the host's CPU, no date,
+    /// no random addresses.
+    pub fn no_chance() -> Self {
+        Self {
+            qemu: [
+                "-cpu",
+                "max,-rdrand,-rdseed",
+                "-rtc",
+                "base=2000-01-01,clock=vm",
+            ]
+            .map(OsString::from)
+            .to_vec(),
+            kernel: vec!["nokaslr".into(), "norandmaps".into()],
         }
     }
 }

@@ -7,6 +7,7 @@ mod connectivity;
 mod counters;
 mod drops;
 mod egress_flag;
+mod faults;
 mod fields;
 mod frames;
 mod hooks;
@@ -38,6 +39,11 @@ fn is_at_least(major: u32, minor: u32) -> anyhow::Result<bool> {
         .split(['.', '-'])
         .map_while(|n| n.parse::<u32>().ok());
     Ok((numbers.next(), numbers.next()) >= (Some(major), Some(minor)))
+}
+
+/// Whether the running kernel is new enough for netkit.
+pub(crate) fn has_netkit() -> anyhow::Result<bool> {
+    is_at_least(6, 7)
 }
 
 const NO_EGRESS_FLAG: &str = "this base's redirect_peer has no BPF_F_EGRESS (before 7.3)";
@@ -85,6 +91,11 @@ pub(crate) fn all() -> Vec<Case> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// Cases that misbehave on purpose, for the harness's own tests.
+pub(crate) fn faults() -> Vec<Case> {
+    faults::cases()
 }
 
 impl Case {
@@ -145,7 +156,7 @@ impl Case {
     /// Has kernels before netkit and tcx skip it, as declared for those bases;
     /// goes before every other declaration.
     fn needs_netkit(self) -> Self {
-        self.needs(|| is_at_least(6, 7), &["5.10", "6.1"], NO_NETKIT)
+        self.needs(has_netkit, &["5.10", "6.1"], NO_NETKIT)
     }
 
     /// The same for kernels before BPF_F_EGRESS.
