@@ -136,7 +136,7 @@ const FAULTS: &[Fault] = &[
         "fault_kernel_bug",
         "the kernel finds a bug, and the case passes",
         Verdict::Crash,
-        "kernel BUG at drivers/misc/lkdtm",
+        "invalid opcode",
     ),
     fault(
         "fault_kernel_panics",
