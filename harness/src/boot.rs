@@ -14,17 +14,33 @@ use anyhow::{Context, Result};
 use protocol::{Event, Outcome};
 
 use crate::{
-    exec::{POLL, describe, tail},
+    exec::{POLL, describe, was_killed},
     interrupt,
     progress::Doing,
     results::Metric,
-    splat::Scanner,
+    splat::{Notice, Scanner, clean},
     stream::Stream,
     vm::{Spec, Vm},
 };
 
 /// A console that grows beyond this is a kernel that floods it. Bytes.
 const CONSOLE_LIMIT: u64 = 256 << 20;
+
+/// A phase in which there is progress may take this many times its deadline:
+/// a guest that says something for ever does not come to an end either.
+const MOST_STRETCH: u32 = 10;
+
+/// Lines of the console before a deadline, and of what the kernel answered
+/// after it, that are kept beside the console itself.
+const LINES_BEFORE: usize = 200;
+const LINES_OF_ANSWER: usize = 2_000;
+
+/// How much of the console is looked at for each. Bytes.
+const CONSOLE_SHOWN: u64 = 256 << 10;
+
+/// How much of the end of the guest's output is shown. Bytes and lines.
+const OUTPUT_SHOWN: u64 = 16 << 10;
+const OUTPUT_LINES: usize = 20;
 
 /// How long each phase may take.
 #[derive(Debug, Clone)]
@@ -37,6 +53,8 @@ pub struct Deadlines {
     pub between: Duration,
     /// From `done` to the end of QEMU.
     pub shutdown: Duration,
+    /// From the last sign of life after a panic or an oops to the next.
+    pub crashed: Duration,
 }
 
 /// Everything that one boot showed.
@@ -46,6 +64,8 @@ pub struct Observed {
     pub kernel: Option<String>,
     /// Build ID of the kernel that ran, as the guest read it.
     pub build_id: Option<String>,
+    /// Cases that the guest said it would run.
+    pub announced: Vec<String>,
     /// Cases that the guest said it started.
     pub started: Vec<String>,
     /// What the cases came to, as the guest said, with guest time in microseconds.
@@ -58,9 +78,12 @@ pub struct Observed {
     pub deadline: Option<(String, Option<String>)>,
     /// How QEMU ended by itself.
     pub ended_by: String,
+    /// QEMU was killed by a signal: what the kernel had yet to say was not seen.
+    pub killed: bool,
     /// Reports of the kernel, and how many lines it wrote.
     pub scan: Scanner,
-    /// Registers and task dump of a guest that hung.
+    /// Of a guest that hung: where each CPU was, registers, what the kernel said
+    /// of its tasks and locks when it was asked, the last console lines before.
     pub post_mortem: Vec<String>,
     /// Last lines on the console, of the kernel or of QEMU, when it was lost
     /// before `hello`.
@@ -89,15 +112,24 @@ pub fn watch(
         stream: Stream::default(),
         seen: Observed::default(),
         running: None,
-        progress: Instant::now(),
+        progress: start,
+        sign: start,
+        phase: start,
+        crashed: false,
+        damaged: None,
+        asked_at: 0,
         start,
     };
     let end = watch.until_it_ends(deadlines, step);
     // Whatever happened, what was seen is kept.
-    watch.vm.end();
+    let copied = watch.vm.end();
     while watch.drain(step)? {}
     watch.console.copy_to(keep)?;
     end?;
+    copied?;
+    if watch.seen.deadline.is_some() {
+        watch.keep_answer()?;
+    }
     let Watch {
         mut seen,
         stream,
@@ -105,15 +137,9 @@ pub fn watch(
         ..
     } = watch;
     seen.stream_lacks = stream.lacks();
-    seen.output = tail(
-        &std::fs::read_to_string(vm.output()).unwrap_or_default(),
-        20,
-    );
+    seen.output = end_of(&vm.output(), OUTPUT_LINES)?;
     if seen.kernel.is_none() {
-        seen.last_words = tail(
-            &String::from_utf8_lossy(&std::fs::read(vm.console()).unwrap_or_default()),
-            4,
-        );
+        seen.last_words = end_of(&vm.console(), 4)?;
     }
     seen.seconds = start.elapsed().as_secs_f64();
     Ok(seen)
@@ -126,7 +152,18 @@ struct Watch {
     stream: Stream,
     seen: Observed,
     running: Option<String>,
+    /// The last progress within the phase.
     progress: Instant,
+    /// The last of anything at all.
+    sign: Instant,
+    /// The beginning of the phase.
+    phase: Instant,
+    /// The kernel crashed in this phase.
+    crashed: bool,
+    /// When the records could no longer be believed.
+    damaged: Option<Instant>,
+    /// Length of the console when the guest was asked what it was doing.
+    asked_at: u64,
     start: Instant,
 }
 
@@ -137,12 +174,19 @@ impl Watch {
             self.drain(step)?;
             if let Some(status) = ended {
                 self.seen.ended_by = format!("QEMU ended with {}", describe(status));
+                self.seen.killed = was_killed(status);
                 return Ok(());
             }
             interrupt::check()?;
+            if self.damaged.is_some_and(|d| d.elapsed() > deadlines.between) {
+                // Whether a case hangs cannot be told any more.
+                self.seen.ended_by = "the harness ended the guest".into();
+                return Ok(());
+            }
             if let Some(why) = self.overdue(deadlines) {
                 step.note(&format!("{why}: asking the guest what it was doing"));
                 self.seen.deadline = Some((why, self.running.clone()));
+                self.asked_at = self.console.length;
                 self.seen.post_mortem = self.vm.post_mortem(Duration::from_secs(5));
                 return Ok(());
             }
@@ -157,7 +201,9 @@ impl Watch {
         // What the kernel says when it is asked (by an NMI, upon which it panics)
         // is an answer, not a report.
         if any && self.seen.deadline.is_none() {
-            self.seen.scan.push(&bytes);
+            for notice in self.seen.scan.push(&bytes) {
+                self.notice(&notice, step);
+            }
             // Lines on the console are progress only while there is no other sign of life.
             if self.seen.kernel.is_none() {
                 self.progress = Instant::now();
@@ -169,7 +215,26 @@ impl Watch {
             self.progress = Instant::now();
             self.take(event, step);
         }
+        if self.damaged.is_none() && self.stream.is_damaged() {
+            self.damaged = Some(Instant::now());
+        }
+        if any {
+            self.sign = Instant::now();
+        }
         Ok(any)
+    }
+
+    /// A report has begun on the console.
+    fn notice(&mut self, notice: &Notice, step: &Doing<'_>) {
+        let during = self.running.as_deref().unwrap_or("no case");
+        step.at(format!("{during}: the kernel logs: {}", notice.line));
+        self.crashed |= notice.fatal;
+    }
+
+    /// Another phase begins.
+    fn enter(&mut self) {
+        self.phase = Instant::now();
+        self.crashed = false;
     }
 
     fn take(&mut self, event: Event, step: &Doing<'_>) {
@@ -184,8 +249,11 @@ impl Watch {
                 self.seen.kernel = Some(kernel);
                 self.seen.boot_seconds = Some(self.start.elapsed().as_secs_f64());
                 step.at(format!("{} cases", cases.len()));
+                self.seen.announced = cases;
+                self.enter();
             }
             Event::CaseStart { case } => {
+                self.enter();
                 step.at(format!("{} {case}", self.seen.ended.len() + 1));
                 self.seen.started.push(case.clone());
                 self.running = Some(case);
@@ -196,13 +264,14 @@ impl Watch {
                 duration_us,
             } => {
                 self.running = None;
+                self.enter();
                 self.seen.ended.insert(case, (outcome, duration_us));
             }
             Event::Metric { name, value, unit } => {
                 self.seen.metrics.push(Metric { name, value, unit });
             }
             Event::Log { text } => step.note(&text),
-            Event::Done { .. } => {}
+            Event::Done { .. } => self.enter(),
         }
     }
 
@@ -213,6 +282,9 @@ impl Watch {
                 "the guest wrote more than {} MiB to its console",
                 CONSOLE_LIMIT >> 20
             ));
+        }
+        if self.damaged.is_some() {
+            return None;
         }
         let (phase, limit) = if self.seen.kernel.is_none() {
             ("boot".to_owned(), deadlines.boot)
@@ -228,9 +300,45 @@ impl Watch {
         } else {
             ("the time between cases".to_owned(), deadlines.between)
         };
+        let silent = self.sign.elapsed();
+        if self.crashed && silent > deadlines.crashed {
+            return Some(format!(
+                "the kernel crashed in {phase}, and nothing came for {:.0} s",
+                silent.as_secs_f64()
+            ));
+        }
         let waited = self.progress.elapsed();
-        (waited > limit)
-            .then(|| format!("no progress in {phase} for {:.0} s", waited.as_secs_f64()))
+        if waited > limit {
+            return Some(format!(
+                "no progress in {phase} for {:.0} s",
+                waited.as_secs_f64()
+            ));
+        }
+        let whole = self.phase.elapsed();
+        (whole > limit * MOST_STRETCH).then(|| {
+            format!(
+                "no end of {phase} after {:.0} s, although there was progress",
+                whole.as_secs_f64()
+            )
+        })
+    }
+
+    /// Adds to the state of a guest that hung what its console says of it.
+    fn keep_answer(&mut self) -> Result<()> {
+        let asked_at = self.asked_at;
+        let console = |from, to| lines_between(&self.console.path, from, to);
+        let answer = console(asked_at, asked_at + CONSOLE_SHOWN)?;
+        let before = console(asked_at.saturating_sub(CONSOLE_SHOWN), asked_at)?;
+        let kept = &mut self.seen.post_mortem;
+        kept.push(format!("-- the last {LINES_BEFORE} lines of the console:"));
+        kept.extend(last(before, LINES_BEFORE));
+        kept.push("-- what the kernel said when it was asked (tasks, held locks):".into());
+        let more = answer.len().saturating_sub(LINES_OF_ANSWER);
+        kept.extend(answer.into_iter().take(LINES_OF_ANSWER));
+        if more > 0 {
+            kept.push(format!("... {more} more lines in the console log"));
+        }
+        Ok(())
     }
 }
 
@@ -274,5 +382,57 @@ impl Tail {
         std::io::copy(&mut (&self.file).take(CONSOLE_LIMIT), &mut to)
             .with_context(|| format!("keeping the console in {}", keep.display()))?;
         Ok(())
+    }
+}
+
+/// The lines of a part of a file, from byte `from` to byte `to`, without what a
+/// terminal would take for more than text.
+fn lines_between(path: &Path, from: u64, to: u64) -> Result<Vec<String>> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(from))?;
+        let mut found = Vec::new();
+        file.take(to.saturating_sub(from)).read_to_end(&mut found)?;
+        Ok(found)
+    };
+    let bytes = read().with_context(|| format!("reading {}", path.display()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text
+        .trim_end()
+        .lines()
+        .map(|l| clean(l.trim_end()))
+        .collect())
+}
+
+/// The last lines of a file, at most `most`, of a bounded part of it.
+fn end_of(path: &Path, most: usize) -> Result<String> {
+    let length = std::fs::metadata(path).map_or(0, |m| m.len());
+    let lines = lines_between(path, length.saturating_sub(OUTPUT_SHOWN), length)?;
+    Ok(last(lines, most).join("\n"))
+}
+
+/// The last of them, at most `most`.
+fn last(mut lines: Vec<String>, most: usize) -> Vec<String> {
+    lines.split_off(lines.len().saturating_sub(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that of a file exactly the part asked for is given, as plain text.
+    #[test]
+    fn lines_are_those_between() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        std::fs::write(&path, b"one\r\ntwo\n\x1b[31mthree\n\xc3four\n").unwrap();
+        let between = |from, to| lines_between(&path, from, to).unwrap();
+        assert_eq!(between(0, 9), ["one", "two"]);
+        assert_eq!(between(5, 9), ["two"]);
+        assert_eq!(between(9, u64::MAX).len(), 2);
+        assert!(!between(9, u64::MAX).concat().contains('\u{1b}'));
+        assert!(between(9, 3).is_empty());
+        assert_eq!(last(between(0, u64::MAX), 1).len(), 1);
+        assert_eq!(last(between(0, 9), 5), ["one", "two"]);
     }
 }

@@ -294,6 +294,11 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// Whether a signal ended it, or what it ran (see [`supervise`]).
+pub fn was_killed(status: ExitStatus) -> bool {
+    status.code().is_none_or(|c| c > 128 && c < 160)
+}
+
 /// The last `lines` lines of `text`.
 pub fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.trim_end().lines().collect();

@@ -32,6 +32,13 @@ pub const MOST_MEMORY_MIB: u32 = 3072;
 /// disk that is read for the first time can keep init silent for long.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(15);
 
+/// How the state of a guest that hung begins, in [`Run::post_mortem`]; the name
+/// of a case follows, or [`OF_THE_RUN`].
+pub const STATE_OF: &str = "== ";
+
+/// See [`STATE_OF`]: no case was running.
+pub const OF_THE_RUN: &str = "the run itself";
+
 /// Guests that ended before their last case are booted again for the rest, but
 /// not more often than this.
 const MOST_BOOTS: usize = 6;
@@ -159,6 +166,36 @@ fn deadlines(job: &Job<'_>) -> Deadlines {
             .collect(),
         between: limit(6_000),
         shutdown: limit(6_000),
+        crashed: limit(3_000),
+    }
+}
+
+/// The kernel's reports, each different one once, with the cases during which it came.
+#[derive(Debug, Default)]
+struct Splats(Vec<(Splat, Vec<String>)>);
+
+impl Splats {
+    /// Takes a report. One that came during no case is not the same as one that
+    /// came during a case: no case answers for it.
+    fn add(&mut self, splat: Splat, case: Option<String>) {
+        let same = |(s, cases): &&mut (Splat, Vec<String>)| {
+            s.fingerprint == splat.fingerprint && cases.is_empty() == case.is_none()
+        };
+        match self.0.iter_mut().find(same) {
+            Some((before, cases)) => {
+                before.count += splat.count;
+                before.fatal |= splat.fatal;
+                cases.extend(case.filter(|c| !cases.contains(c)));
+            }
+            None => self.0.push((splat, case.into_iter().collect())),
+        }
+    }
+
+    /// Places of those that came during a case.
+    fn during(&self, case: &str) -> Vec<usize> {
+        (0..self.0.len())
+            .filter(|i| self.0[*i].1.iter().any(|c| c == case))
+            .collect()
     }
 }
 
@@ -167,10 +204,11 @@ fn deadlines(job: &Job<'_>) -> Deadlines {
 struct Collected {
     kernel: String,
     seen: BTreeMap<String, (Seen, Option<u64>)>,
-    splats: Vec<(Splat, Option<String>)>,
+    splats: Splats,
     metrics: Vec<crate::results::Metric>,
     own: Option<(Verdict, String)>,
-    post_mortem: Vec<String>,
+    /// One for each boot that hung; the first line says which.
+    post_mortems: Vec<Vec<String>>,
     seconds: f64,
     boot_seconds: Option<f64>,
 }
@@ -217,7 +255,7 @@ impl Collected {
                         );
                     }
                 }
-                self.splats.push((report.splat, report.case));
+                self.splats.add(report.splat, report.case);
             }
         }
         let expected_end = batch.len() == 1
@@ -228,7 +266,10 @@ impl Collected {
         let mut broken = false;
         if let Some((why, case)) = &seen.deadline {
             broken = true;
-            self.post_mortem.extend(seen.post_mortem.iter().cloned());
+            let of = case.as_deref().unwrap_or(OF_THE_RUN);
+            let mut lines = vec![format!("{STATE_OF}{of}: {why}")];
+            lines.extend(seen.post_mortem.iter().cloned());
+            self.post_mortems.push(lines);
             match case.as_ref().and_then(|c| self.seen.get_mut(c)) {
                 Some((seen, _)) => seen.deadline_passed = true,
                 None => self.bad(Verdict::Hang, why.clone()),
@@ -248,6 +289,21 @@ impl Collected {
                 }
                 self.bad(Verdict::Lost, format!("{why}; {}{said}", seen.ended_by));
             }
+        }
+        if seen.kernel.is_some() && seen.announced != batch {
+            self.bad(
+                Verdict::Lost,
+                "the guest announced other cases than it was given".into(),
+            );
+        }
+        if seen.killed && seen.stream_lacks.is_none() && seen.deadline.is_none() {
+            self.bad(
+                Verdict::Lost,
+                format!(
+                    "{} after the guest was done: what its kernel had yet to say was not seen",
+                    seen.ended_by
+                ),
+            );
         }
         if lines == 0 {
             self.bad(
@@ -278,10 +334,18 @@ impl Collected {
         let out = job.kernel.vmlinux.parent().unwrap_or(Path::new("."));
         let source = out.parent().unwrap_or(out);
         let mut decoder = Decoder::new(&job.kernel.vmlinux, source);
-        for (splat, _) in &mut self.splats {
+        for (splat, _) in &mut self.splats.0 {
             if let Err(e) = decoder.decode(&mut splat.lines) {
                 splat.lines.push(format!("(not decoded: {e:#})"));
             }
+        }
+        for lines in &mut self.post_mortems {
+            let cpus = decoder
+                .cpus(lines)
+                .unwrap_or_else(|e| vec![format!("(not decoded: {e:#})")]);
+            lines.splice(1..1, cpus);
+            // What cannot be decoded now could not be a line before.
+            let _ = decoder.decode(lines);
         }
     }
 
@@ -294,7 +358,6 @@ impl Collected {
             .map(|case| {
                 let (seen, us) = self.seen.get(&case.name).unwrap_or(&nothing);
                 let (verdict, why) = judge(case, job.arm, job.base, seen);
-                let of_case = |c: &Option<String>| c.as_deref() == Some(&case.name);
                 CaseResult {
                     name: case.name.clone(),
                     verdict,
@@ -302,9 +365,7 @@ impl Collected {
                     outcome: seen.outcome.clone(),
                     why,
                     duration_us: *us,
-                    splats: (0..self.splats.len())
-                        .filter(|i| of_case(&self.splats[*i].1))
-                        .collect(),
+                    splats: self.splats.during(&case.name),
                 }
             })
             .collect();
@@ -324,9 +385,9 @@ impl Collected {
             verdict: run_verdict(&verdicts, self.own.as_ref().map(|o| o.0)),
             why: self.own.map(|o| o.1).unwrap_or_default(),
             cases,
-            splats: self.splats.into_iter().map(|s| s.0).collect(),
+            splats: self.splats.0.into_iter().map(|s| s.0).collect(),
             metrics: self.metrics,
-            post_mortem: self.post_mortem,
+            post_mortem: self.post_mortems.concat(),
             console: format!("console/{console}"),
             seconds: self.seconds,
             boot_seconds: self.boot_seconds,

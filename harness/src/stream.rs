@@ -2,14 +2,22 @@
 //! The guest's records, read with suspicion: a guest that is going down writes
 //! half a record, and a kernel under test may write anything.
 
+use std::collections::BTreeSet;
+
 use protocol::{Event, MAX_LINE, Record, VERSION};
+
+/// A stream longer than this is a guest that writes without end. Bytes.
+const MOST_BYTES: u64 = 64 << 20;
 
 /// The stream as far as it has come. After the first damage nothing more is believed.
 #[derive(Debug, Default)]
 pub struct Stream {
     partial: Vec<u8>,
+    bytes: u64,
     next: u64,
     done: bool,
+    /// What `hello` announced and has not started yet: each case runs once.
+    to_come: BTreeSet<String>,
     ended: u64,
     running: Option<String>,
     damage: Option<String>,
@@ -21,6 +29,14 @@ impl Stream {
         let mut events = Vec::new();
         for &byte in bytes {
             if self.damage.is_some() {
+                break;
+            }
+            self.bytes += 1;
+            if self.bytes > MOST_BYTES {
+                self.damage = Some(format!(
+                    "the guest wrote more than {} MiB of records",
+                    MOST_BYTES >> 20
+                ));
                 break;
             }
             if byte != b'\n' {
@@ -61,11 +77,23 @@ impl Stream {
             Event::Hello { protocol, .. } if *protocol != VERSION => Some(format!(
                 "the guest speaks protocol {protocol}, the host {VERSION}"
             )),
-            Event::Hello { .. } => (at != 0).then(|| "a second `hello`".to_owned()),
+            Event::Hello { .. } if at != 0 => Some("a second `hello`".to_owned()),
+            Event::Hello { cases, .. } => {
+                self.to_come = cases.iter().cloned().collect();
+                (self.to_come.len() != cases.len())
+                    .then(|| "`hello` announced a case twice".to_owned())
+            }
             _ if at == 0 => Some("the first record is no `hello`".to_owned()),
             Event::CaseStart { case } => {
-                let before = self.running.replace(case.clone());
-                before.map(|b| format!("`{case}` started while `{b}` was running"))
+                // What came first stands: a case that ran again cannot take it back.
+                let announced = self.to_come.remove(case);
+                match self.running.replace(case.clone()) {
+                    Some(b) => Some(format!("`{case}` started while `{b}` was running")),
+                    None if announced => None,
+                    None => Some(format!(
+                        "`{case}` started, which was not announced or had run already"
+                    )),
+                }
             }
             Event::CaseEnd { case, .. } => {
                 self.ended += 1;
@@ -191,6 +219,69 @@ mod tests {
             lacks(format!("{text}{}\n", all[3].replace("\"seq\":3", "\"seq\":4")).as_bytes())
                 .is_some()
         );
+    }
+
+    /// Verify that a case cannot run a second time and take back what it came to,
+    /// and that no case runs that was not announced.
+    #[test]
+    fn each_announced_case_runs_once() {
+        let hello = |cases: &[&str]| Event::Hello {
+            protocol: VERSION,
+            kernel: "k".into(),
+            build_id: None,
+            cases: cases.iter().map(|c| (*c).to_owned()).collect(),
+        };
+        let start = |case: &str| Event::CaseStart { case: case.into() };
+        let end = |case: &str| Event::CaseEnd {
+            case: case.into(),
+            outcome: Outcome::Pass,
+            duration_us: 1,
+        };
+        let done = |cases| Event::Done { cases };
+        let whole = |events| lacks(&lines(events));
+        let good = vec![
+            hello(&["a", "b"]),
+            start("a"),
+            end("a"),
+            start("b"),
+            end("b"),
+            done(2),
+        ];
+        assert_eq!(whole(good), None);
+        let twice = vec![
+            hello(&["a"]),
+            start("a"),
+            end("a"),
+            start("a"),
+            end("a"),
+            done(2),
+        ];
+        assert!(whole(twice).unwrap().contains("had run already"));
+        let stranger = vec![hello(&["a"]), start("b"), end("b"), done(1)];
+        assert!(whole(stranger).unwrap().contains("not announced"));
+        let double = vec![hello(&["a", "a"]), start("a"), end("a"), done(1)];
+        assert!(whole(double).unwrap().contains("twice"));
+    }
+
+    /// Verify that a guest that never stops writing records is stopped being listened to.
+    #[test]
+    fn endless_records_are_cut() {
+        let mut stream = Stream::default();
+        stream.push(&whole()[..whole().iter().position(|b| *b == b'\n').unwrap() + 1]);
+        let mut seq = 1;
+        while !stream.is_damaged() {
+            let record = Record {
+                seq,
+                at_us: 0,
+                event: Event::Log {
+                    text: "x".repeat(1 << 20 >> 1),
+                },
+            };
+            stream.push((serde_json::to_string(&record).unwrap() + "\n").as_bytes());
+            seq += 1;
+            assert!(seq < 1_000, "nothing stopped it");
+        }
+        assert!(stream.lacks().unwrap().contains("MiB of records"));
     }
 
     /// Verify that no change of one byte, and no noise, makes the reader panic,

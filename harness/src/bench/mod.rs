@@ -157,6 +157,7 @@ fn measure(
         cases: BTreeMap::new(),
         between: limit,
         shutdown: limit,
+        crashed: limit,
     };
     let scratch = tempfile::tempdir().context("making a folder for the console")?;
     let seen = boot::watch(&spec, &deadlines, &scratch.path().join("console"), step)?;

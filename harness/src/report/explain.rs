@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use super::{
-    problems::{Problem, context, got, why},
+    problems::{Problem, context, got, state, why},
     table::{Style, paint},
     text::{self, wrap},
 };
@@ -57,12 +57,7 @@ pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>
         return;
     };
     if problem.verdict == Verdict::Hang {
-        let lines: Vec<String> = run
-            .post_mortem
-            .iter()
-            .flat_map(|l| text::lines(l))
-            .collect();
-        part.list("its state", &lines);
+        part.list("its state", &state(problem, run));
     }
     part.field("console", &run.console);
 }

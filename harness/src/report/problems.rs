@@ -6,6 +6,7 @@ use protocol::Outcome;
 use super::text;
 use crate::{
     results::{CaseResult, Results, Run},
+    run::{OF_THE_RUN, STATE_OF},
     splat::Splat,
     verdict::Verdict,
 };
@@ -143,6 +144,24 @@ impl<'a> Problem<'a> {
             None => outside(run),
         }
     }
+}
+
+/// The state of the guest when the deadline of `problem` passed on `run`.
+pub(super) fn state(problem: &Problem<'_>, run: &Run) -> Vec<String> {
+    let of = problem.case().map_or(OF_THE_RUN, |c| c.name.as_str());
+    let begins = format!("{STATE_OF}{of}: ");
+    // Results of an earlier version do not say whose it is.
+    let mut is_of = !run.post_mortem.iter().any(|l| l.starts_with(STATE_OF));
+    run.post_mortem
+        .iter()
+        .filter(|line| {
+            if line.starts_with(STATE_OF) {
+                is_of = line.starts_with(&begins);
+            }
+            is_of
+        })
+        .flat_map(|l| text::lines(l))
+        .collect()
 }
 
 /// The kernel's reports during a case.

@@ -71,16 +71,7 @@ impl Decoder {
         if wanted.is_empty() {
             return Ok(0);
         }
-        let symbols = match &self.symbols {
-            Some(symbols) => symbols,
-            None => {
-                let text = read(
-                    Command::new(&self.nm).arg("-n").arg(&self.vmlinux),
-                    &self.vmlinux,
-                )?;
-                self.symbols.insert(Symbols::parse(&text))
-            }
-        };
+        let symbols = self.symbols()?;
         let found: Vec<(usize, u64)> = wanted
             .iter()
             .filter_map(|(at, name, offset, is_return)| {
@@ -101,6 +92,23 @@ impl Decoder {
             }
         }
         Ok(decoded)
+    }
+
+    /// The function that holds the code at `address`, as the kernel writes it:
+    /// `name+0x12/0x34`.
+    pub(super) fn function(&mut self, address: u64) -> Result<Option<String>> {
+        Ok(self.symbols()?.function(address))
+    }
+
+    fn symbols(&mut self) -> Result<&Symbols> {
+        if self.symbols.is_none() {
+            let mut nm = Command::new(&self.nm);
+            let text = read(nm.arg("-n").arg(&self.vmlinux), &self.vmlinux)?;
+            self.symbols = Some(Symbols::parse(&text));
+        }
+        self.symbols
+            .as_ref()
+            .context("the functions of the kernel have been read")
     }
 
     /// Where the code at each address came from, innermost function first.
@@ -214,6 +222,17 @@ impl Symbols {
         Self(symbols)
     }
 
+    /// `name+0x12/0x34` of the function that holds `address`.
+    fn function(&self, address: u64) -> Option<String> {
+        let holds = |(start, size): &&(u64, u64)| address >= *start && address - start < *size;
+        self.0
+            .iter()
+            .filter_map(|(name, all)| Some((name, all.iter().find(holds)?)))
+            // An alias has another name for the same code.
+            .min_by_key(|(name, (start, _))| (address - start, name.as_str()))
+            .map(|(name, (start, size))| format!("{name}+{:#x}/{size:#x}", address - start))
+    }
+
     /// The address that `name+offset/size` means, when only one can be meant.
     fn address(&self, name: &str, offset: u64, size: u64) -> Option<u64> {
         let all = self.0.get(name)?;
@@ -250,6 +269,11 @@ mod tests {
             "another build, but only one is meant"
         );
         assert_eq!(symbols.address("data", 0, 1), None);
+        let function = |address| symbols.function(address).unwrap_or_default();
+        assert_eq!(function(0x1010), "first+0x10/0x40");
+        assert_eq!(function(0x1050), "twice+0x10/0x40");
+        assert_eq!(function(0x1090), "alias+0x10/0x48");
+        assert_eq!(function(0x0fff) + &function(0x10c8), "");
     }
 
     /// Verify what is appended, and that a call is looked up before the address it returns to.

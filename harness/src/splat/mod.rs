@@ -13,6 +13,7 @@ mod fingerprint;
 mod kept;
 mod line;
 mod open;
+mod registers;
 mod rules;
 mod scanner;
 

@@ -54,7 +54,7 @@ pub struct Spec<'a> {
 #[derive(Debug)]
 pub struct Vm {
     running: Running,
-    copies: Vec<JoinHandle<()>>,
+    copies: Vec<JoinHandle<std::io::Result<()>>>,
     scratch: TempDir,
 }
 
@@ -132,14 +132,15 @@ impl Spec<'_> {
 
 /// The write end of a pipe whose other end is copied to `file` until every
 /// writer has closed it.
-fn pipe_into(mut file: File) -> Result<(PipeWriter, JoinHandle<()>)> {
+fn pipe_into(mut file: File) -> Result<(PipeWriter, JoinHandle<std::io::Result<()>>)> {
     let (mut from, to) = std::io::pipe().context("making a pipe")?;
     let copy = thread::spawn(move || {
-        // A full disk must not stop QEMU: what cannot be kept is still read, and
-        // the host finds that marks are missing.
-        if std::io::copy(&mut from, &mut file).is_err() {
+        let copied = std::io::copy(&mut from, &mut file).map(drop);
+        if copied.is_err() {
+            // A full disk must not stop QEMU: what cannot be kept is still read.
             let _ = std::io::copy(&mut from, &mut std::io::sink());
         }
+        copied
     });
     Ok((to, copy))
 }
@@ -184,12 +185,22 @@ impl Vm {
         found
     }
 
-    /// Ends it and everything it started. What it wrote is whole afterwards.
-    pub fn end(&mut self) {
+    /// Ends it and everything it started. What it wrote is whole afterwards; an
+    /// error when it is not, because a part of it could not be kept.
+    pub fn end(&mut self) -> Result<()> {
         self.running.end();
+        let mut kept = Ok(());
         for copy in self.copies.drain(..) {
-            let _ = copy.join();
+            if let Ok(copied) = copy.join() {
+                kept = kept.and(copied);
+            }
         }
+        kept.with_context(|| {
+            format!(
+                "the guest's console could not be kept in {}, so a report of its kernel may have been lost: make room there, or name another folder with TMPDIR",
+                self.scratch.path().display()
+            )
+        })
     }
 }
 

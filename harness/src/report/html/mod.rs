@@ -130,7 +130,7 @@ impl Page<'_> {
                         "State of {} when its deadline had passed",
                         text::run_name(run)
                     );
-                    self.block(&title, &run.post_mortem, false);
+                    self.block(&title, &problems::state(&problem, run), false);
                 }
             }
             self.add("</section>");
