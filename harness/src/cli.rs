@@ -158,6 +158,8 @@ impl Verify {
             flavors: Vec::new(),
             cases: Vec::new(),
             results: None,
+            retry: 0,
+            allow_flaky: false,
             common: common.clone(),
         }
     }
@@ -181,6 +183,12 @@ pub struct Verify {
     /// Write results.json, reports and consoles to this folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
+    /// Run bad cases again, up to N times, in a fresh guest; one that is good then is marked flaky, and stays bad
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub retry: u32,
+    /// Exit with 0 although there are flaky cases
+    #[arg(long, requires = "retry")]
+    pub allow_flaky: bool,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

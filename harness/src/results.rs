@@ -31,6 +31,9 @@ pub struct Results {
     pub runs: Vec<Run>,
     /// Where the time went, in the order in which the steps began.
     pub steps: Vec<Step>,
+    /// Flaky cases do not make the whole bad: asked for with `--allow-flaky`.
+    #[serde(default)]
+    pub allow_flaky: bool,
 }
 
 /// Where it ran.
@@ -109,6 +112,17 @@ pub struct CaseResult {
     pub duration_us: Option<u64>,
     /// Indices into [`Run::splats`].
     pub splats: Vec<usize>,
+    /// What it came to when it was run again, each time in a fresh guest. The
+    /// verdict is that of the first time.
+    #[serde(default)]
+    pub again: Vec<Verdict>,
+}
+
+impl CaseResult {
+    /// Bad the first time and good another: it does not always come to the same.
+    pub fn is_flaky(&self) -> bool {
+        !self.verdict.is_good() && self.again.iter().any(|v| v.is_good())
+    }
 }
 
 /// A figure that the guest reported.
@@ -147,6 +161,33 @@ impl Results {
             })
     }
 
+    /// Whether the whole may be called good: everything is as it should be, or
+    /// what is not is a flaky case and [`Results::allow_flaky`] holds. What is
+    /// wrong with a run itself is never made good by running a case again.
+    pub fn is_acceptable(&self) -> bool {
+        let tolerable = |run: &Run| {
+            run.verdict.is_good()
+                || (run.why.is_empty()
+                    && run
+                        .cases
+                        .iter()
+                        .all(|c| c.verdict.is_good() || c.is_flaky()))
+        };
+        self.is_good()
+            || (self.allow_flaky
+                && !self.runs.is_empty()
+                && self
+                    .runs
+                    .iter()
+                    .all(|r| !r.cases.is_empty() && tolerable(r)))
+    }
+
+    /// Cases that are flaky, of all runs.
+    pub fn flaky(&self) -> usize {
+        let cases = self.runs.iter().flat_map(|r| &r.cases);
+        cases.filter(|c| c.is_flaky()).count()
+    }
+
     /// How many cases of all runs came to `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.runs
@@ -154,5 +195,71 @@ impl Results {
             .flat_map(|r| &r.cases)
             .filter(|c| c.verdict == verdict)
             .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn results(verdict: Verdict, again: &[Verdict], allow_flaky: bool) -> Results {
+        let case = CaseResult {
+            name: "c".into(),
+            verdict,
+            expected: Expect::Pass,
+            outcome: None,
+            why: String::new(),
+            duration_us: None,
+            splats: vec![],
+            again: again.to_vec(),
+        };
+        Results {
+            version: VERSION,
+            harness: String::new(),
+            started: 0,
+            seconds: 0.0,
+            command: vec![],
+            machine: Machine::default(),
+            cases: vec![],
+            runs: vec![Run {
+                base: "6.12".into(),
+                arm: Arm::Patched,
+                flavor: "default".into(),
+                kernel: String::new(),
+                source: String::new(),
+                commit: String::new(),
+                verdict,
+                why: String::new(),
+                cases: vec![case],
+                splats: vec![],
+                metrics: vec![],
+                post_mortem: vec![],
+                console: String::new(),
+                seconds: 0.0,
+                boot_seconds: None,
+            }],
+            steps: vec![],
+            allow_flaky,
+        }
+    }
+
+    /// Verify that a case that is good when run again never makes a bad whole
+    /// good by itself, and never takes away what is wrong with the run.
+    #[test]
+    fn flaky_is_a_fact_and_no_excuse() {
+        use Verdict::{Fail, Pass};
+        let flaky = results(Fail, &[Fail, Pass], false);
+        assert!(flaky.runs[0].cases[0].is_flaky() && flaky.flaky() == 1);
+        assert!(!flaky.is_good() && !flaky.is_acceptable());
+        let mut allowed = results(Fail, &[Pass], true);
+        assert!(!allowed.is_good() && allowed.is_acceptable());
+        allowed.runs[0].why = "the guest was lost after its last case".into();
+        assert!(!allowed.is_acceptable());
+        assert!(!results(Fail, &[Fail], true).is_acceptable());
+        assert!(!results(Fail, &[], true).is_acceptable());
+        assert!(!results(Pass, &[Fail], true).runs[0].cases[0].is_flaky());
+        let mut nothing = results(Pass, &[], true);
+        nothing.runs.clear();
+        assert!(!nothing.is_acceptable());
     }
 }

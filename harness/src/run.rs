@@ -366,6 +366,7 @@ impl Collected {
                     why,
                     duration_us: *us,
                     splats: self.splats.during(&case.name),
+                    again: Vec::new(),
                 }
             })
             .collect();

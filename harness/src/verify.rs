@@ -2,7 +2,7 @@
 //! `verify`: from the series to the verdicts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use protocol::Arm;
+use protocol::{Arm, CaseInfo};
 
 use crate::{
     cli::Verify,
@@ -22,7 +22,7 @@ use crate::{
     machine,
     progress::Progress,
     report,
-    results::{self, Results},
+    results::{self, CaseResult, Results},
     run::{self, Job},
     session::Session,
     splat::Allowlist,
@@ -34,7 +34,7 @@ pub fn verify(request: &Verify) -> Result<u8> {
     let session = Session::open(&request.common)?;
     let results = collect(&session, request)?;
     show(&results, request)?;
-    Ok(if results.is_good() {
+    Ok(if results.is_acceptable() {
         fail::GOOD
     } else {
         fail::BAD
@@ -124,7 +124,17 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             boot_limit: run::BOOT_LIMIT,
         })
         .collect();
-    let runs = at_once(&jobs, machine::guests(), &session.progress)?;
+    let mut runs = at_once(&jobs, machine::guests(), &session.progress)?;
+    for time in 1..=request.retry {
+        again(&jobs, &mut runs, time, &console, session)?;
+    }
+    // A request for some of the cases does not show what all of them need.
+    if request.cases.is_empty() {
+        let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
+        for entry in bases.iter().flat_map(|b| allowed.unmatched(b)) {
+            session.progress.note(&entry);
+        }
+    }
     session.progress.save(&session.cache)?;
     Ok(Results {
         version: results::VERSION,
@@ -136,7 +146,64 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         cases,
         runs,
         steps: session.progress.steps(),
+        allow_flaky: request.allow_flaky,
     })
+}
+
+/// Runs what came to something bad and has not been good since once more, in a
+/// fresh guest for each run, and notes beside the first verdict what it came to.
+fn again(
+    jobs: &[Job<'_>],
+    runs: &mut [results::Run],
+    time: u32,
+    console: &Consoles,
+    session: &Session,
+) -> Result<()> {
+    let is_open = |c: &CaseResult| !c.verdict.is_good() && !c.is_flaky();
+    let mut open = Vec::new();
+    for (at, (job, run)) in jobs.iter().zip(runs.iter()).enumerate() {
+        let names: BTreeSet<&str> = run
+            .cases
+            .iter()
+            .filter(|c| is_open(c))
+            .map(|c| c.name.as_str())
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        let cases: Vec<CaseInfo> = job
+            .cases
+            .iter()
+            .filter(|c| names.contains(c.name.as_str()))
+            .cloned()
+            .collect();
+        let name = job.console.file_stem().unwrap_or_default();
+        let name = format!("{}-again-{time}.log", name.to_string_lossy());
+        open.push((at, cases, console.path(&name)?));
+    }
+    let more: Vec<Job<'_>> = open
+        .iter()
+        .map(|(at, cases, console)| Job {
+            cases,
+            console,
+            ..jobs[*at]
+        })
+        .collect();
+    let came = at_once(&more, machine::guests(), &session.progress)?;
+    for ((at, _, _), came) in open.iter().zip(came) {
+        for case in came.cases {
+            // What is wrong with the guest as a whole is wrong with each case in it.
+            let verdict = if case.verdict.is_good() && !came.why.is_empty() {
+                came.verdict
+            } else {
+                case.verdict
+            };
+            if let Some(first) = runs[*at].cases.iter_mut().find(|c| c.name == case.name) {
+                first.again.push(verdict);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A kernel that is ready to be run.

@@ -2,10 +2,10 @@
 //! One problem in a terminal: what was expected, what came, why, and what helps
 //! to see the cause.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::{
-    problems::{Problem, context, got, state, why},
+    problems::{Problem, again, context, got, state, why},
     table::{Style, paint},
     text::{self, wrap},
 };
@@ -16,8 +16,15 @@ const FEW: usize = 12;
 /// With --verbose.
 const MANY: usize = 200;
 
-/// Writes one problem below its heading.
-pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>, style: Style) {
+/// Writes one problem below its heading. `shown` has the fingerprints of the
+/// kernel's reports that were shown before: the same one is shown once.
+pub(super) fn explain<'a>(
+    out: &mut String,
+    results: &Results,
+    problem: &Problem<'a>,
+    style: Style,
+    shown: &mut BTreeSet<&'a str>,
+) {
     let most = if style.verbose { MANY } else { FEW };
     let word = paint(
         style,
@@ -46,12 +53,13 @@ pub(super) fn explain(out: &mut String, results: &Results, problem: &Problem<'_>
             part.field("expected", &text::expected(&case.expected));
             part.field("got", &got(case));
             part.field("why", &why(problem));
+            part.field("again", &again(case));
             part.list("context", &context(case));
         }
         None => part.field("why", &why(problem)),
     }
     for splat in problem.splats() {
-        part.splat(splat);
+        part.splat(splat, shown.insert(&splat.fingerprint));
     }
     let Some(run) = problem.runs.first() else {
         return;
@@ -94,13 +102,20 @@ impl Part<'_> {
         }
     }
 
-    fn splat(&mut self, splat: &Splat) {
+    fn splat(&mut self, splat: &Splat, first: bool) {
         let times = if splat.count > 1 {
             format!(", {} times", splat.count)
         } else {
             String::new()
         };
-        self.field("kernel", &format!("{}{times}: {}", splat.kind, splat.title));
+        let above = if first { "" } else { " (as shown above)" };
+        self.field(
+            "kernel",
+            &format!("{}{times}: {}{above}", splat.kind, splat.title),
+        );
+        if !first {
+            return;
+        }
         // The stack trace says most, and comes last.
         let lines: Vec<String> = splat.lines.iter().flat_map(|l| text::lines(l)).collect();
         let trace = lines

@@ -58,7 +58,11 @@ fn cases(results: &Results, wanted: impl Fn(Verdict) -> bool) -> Vec<Problem<'_>
                 .iter()
                 .filter(|c| c.name == name && wanted(c.verdict))
             {
-                let same = |p: &&mut Problem<'_>| p.verdict == case.verdict && p.why == case.why;
+                let same = |p: &&mut Problem<'_>| {
+                    p.verdict == case.verdict
+                        && p.why == case.why
+                        && p.case().is_some_and(|c| c.again == case.again)
+                };
                 match found[first..].iter_mut().find(same) {
                     Some(problem) => problem.runs.push(run),
                     None => found.push(Problem {
@@ -86,6 +90,7 @@ fn together(problems: Vec<Problem<'_>>) -> Vec<Problem<'_>> {
         let same = |p: &&mut Problem<'_>| {
             !own_story
                 && (p.verdict, p.why) == (problem.verdict, problem.why)
+                && p.case().map(|c| &c.again) == problem.case().map(|c| &c.again)
                 && p.runs.len() == problem.runs.len()
                 && p.runs
                     .iter()
@@ -223,7 +228,7 @@ pub(super) fn context(case: &CaseResult) -> Vec<String> {
 
 /// The most important of what happened, in one sentence without line breaks.
 pub(super) fn summary(case: &CaseResult) -> String {
-    if case.why.is_empty() && case.verdict != Verdict::Pass {
+    let mut said = if case.why.is_empty() && case.verdict != Verdict::Pass {
         format!(
             "had to {}, and came to: {}",
             text::expected(&case.expected),
@@ -231,5 +236,26 @@ pub(super) fn summary(case: &CaseResult) -> String {
         )
     } else {
         text::line(&case.why)
+    };
+    let again = again(case);
+    if !again.is_empty() {
+        said.push_str(&format!("; {again}"));
     }
+    said
+}
+
+/// `flaky: run again, it came to fail, pass`; empty when it was not run again.
+pub(super) fn again(case: &CaseResult) -> String {
+    if case.again.is_empty() {
+        return String::new();
+    }
+    let came: Vec<&str> = case.again.iter().map(|v| v.word()).collect();
+    let mark = if case.is_flaky() { "flaky: " } else { "" };
+    format!("{mark}run again, it came to {}", came.join(", "))
+}
+
+/// The verdict, and beside it the mark of a case that does not always come to the same.
+pub(super) fn word(case: &CaseResult) -> String {
+    let mark = if case.is_flaky() { " flaky" } else { "" };
+    format!("{}{mark}", case.verdict)
 }

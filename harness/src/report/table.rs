@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The table of cases by kernels, for a terminal, and what is bad below it.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 use super::{
     explain::explain,
-    problems::{bad, declared},
+    problems::{bad, declared, word},
     text,
 };
 use crate::{
@@ -44,8 +44,9 @@ pub fn table_in(results: &Results, style: Style) -> String {
     if !problems.is_empty() {
         out.push('\n');
     }
+    let mut shown = BTreeSet::new();
     for problem in &problems {
-        explain(&mut out, results, problem, style);
+        explain(&mut out, results, problem, style, &mut shown);
     }
     if style.verbose {
         let declared = declared(results);
@@ -80,6 +81,13 @@ fn summary(out: &mut String, results: &Results, style: Style) {
         .collect();
     let verdict = if results.is_good() {
         paint(style, Verdict::Pass, "everything is as it should be")
+    } else if results.is_acceptable() {
+        let flaky = text::count(results.flaky(), "flaky case");
+        paint(
+            style,
+            Verdict::Skip,
+            &format!("as it should be but for {flaky}, as allowed"),
+        )
     } else if results.runs.is_empty() {
         paint(style, Verdict::Fail, "nothing was run: this proves nothing")
     } else {
@@ -124,7 +132,7 @@ fn grid(out: &mut String, results: &Results, style: Style) {
 }
 
 fn column_width(run: &Run) -> usize {
-    let words = run.cases.iter().map(|c| c.verdict.word().len());
+    let words = run.cases.iter().map(|c| word(c).len());
     let headings = heading(run).map(|h| h.chars().count());
     words
         .chain(headings)
@@ -164,18 +172,18 @@ fn block(out: &mut String, names: &[&str], first: usize, runs: &[Run], style: St
         let shown = text::squeeze(&text::line(name), first);
         let mut row = format!("{shown:<first$}");
         for (at, (run, width)) in runs.iter().zip(&widths).enumerate() {
-            let verdict = run
-                .cases
-                .iter()
-                .find(|c| c.name == *name)
-                .map(|c| c.verdict);
-            let word = verdict.map_or("-", Verdict::word);
+            let case = run.cases.iter().find(|c| c.name == *name);
+            let verdict = case.map(|c| c.verdict);
+            let word = case.map_or("-".to_owned(), word);
             let pad = if at + 1 == runs.len() {
                 0
             } else {
                 width - word.len()
             };
-            let word = verdict.map_or_else(|| word.to_owned(), |v| paint(style, v, word));
+            let word = match verdict {
+                Some(verdict) => paint(style, verdict, &word),
+                None => word,
+            };
             let _ = write!(row, "  {word}{:pad$}", "");
         }
         let _ = writeln!(out, "{row}");
@@ -258,6 +266,86 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in:\n{shown}");
         }
+    }
+
+    /// Verify that the same report of two cases is shown in full once, and named twice.
+    #[test]
+    fn the_same_report_is_shown_once() {
+        let mut results = sample::bad();
+        let full = plain(&results).matches("(net/core/filter.c:2490)").count();
+        let run = results
+            .runs
+            .iter_mut()
+            .find(|r| r.cases.iter().any(|c| c.verdict == Verdict::Splat))
+            .unwrap();
+        let splats = run
+            .cases
+            .iter()
+            .find(|c| c.verdict == Verdict::Splat)
+            .map(|c| c.splats.clone())
+            .unwrap();
+        let other = run
+            .cases
+            .iter_mut()
+            .find(|c| c.verdict == Verdict::Pass)
+            .unwrap();
+        other.verdict = Verdict::Splat;
+        other.splats = splats;
+        other.why = "the same".into();
+        let shown = plain(&results);
+        assert_eq!(
+            shown.matches("(net/core/filter.c:2490)").count(),
+            full,
+            "{shown}"
+        );
+        assert!(shown.contains("(as shown above)"), "{shown}");
+    }
+
+    /// Verify that a flaky case has its mark beside the first verdict, and that
+    /// the whole stays bad unless it was allowed.
+    #[test]
+    fn flaky_is_marked() {
+        let mut results = sample::good();
+        let run = &mut results.runs[1];
+        run.verdict = Verdict::Fail;
+        run.cases[0].verdict = Verdict::Fail;
+        run.cases[0].again = vec![Verdict::Fail, Verdict::Pass];
+        let shown = plain(&results);
+        assert!(shown.contains("  fail flaky\n"), "{shown}");
+        assert!(
+            shown.contains("flaky: run again, it came to fail, pass"),
+            "{shown}"
+        );
+        assert!(shown.contains("not as it should be: "), "{shown}");
+        results.allow_flaky = true;
+        let shown = plain(&results);
+        assert!(shown.contains("but for 1 flaky case, as allowed"), "{shown}");
+    }
+
+    /// Verify that a hang is shown with the state of its own guest, not of another.
+    #[test]
+    fn each_hang_has_its_own_state() {
+        let mut results = sample::bad();
+        let run = results
+            .runs
+            .iter_mut()
+            .find(|r| r.cases.iter().any(|c| c.verdict == Verdict::Hang))
+            .unwrap();
+        let hung = run
+            .cases
+            .iter()
+            .find(|c| c.verdict == Verdict::Hang)
+            .map(|c| c.name.clone())
+            .unwrap();
+        run.post_mortem = vec![
+            "== another: no progress".into(),
+            "CPU#0 in elsewhere+0x1/0x2".into(),
+            format!("== {hung}: no progress"),
+            "CPU#0 in spin+0x1/0x2".into(),
+        ];
+        let shown = plain(&results);
+        assert!(shown.contains("spin+0x1"), "{shown}");
+        assert!(!shown.contains("elsewhere+0x1"), "{shown}");
     }
 
     /// Verify that no results look like good ones.

@@ -39,11 +39,15 @@ impl Page<'_> {
                     .entry(&splat.fingerprint)
                     .or_insert((splat, 0, Vec::new()));
                 entry.1 += splat.count;
-                let case = run.cases.iter().find(|c| c.splats.contains(&at));
-                let case = case.map_or("outside a case", |c| &c.name);
-                entry
-                    .2
-                    .push(format!("{} on {}", text::line(case), text::run_name(run)));
+                let cases = run.cases.iter().filter(|c| c.splats.contains(&at));
+                let mut cases: Vec<&str> = cases.map(|c| c.name.as_str()).collect();
+                if cases.is_empty() {
+                    cases.push("outside a case");
+                }
+                let places = cases
+                    .iter()
+                    .map(|case| format!("{} on {}", text::line(case), text::run_name(run)));
+                entry.2.extend(places);
             }
         }
         if all.is_empty() {

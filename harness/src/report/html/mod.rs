@@ -5,7 +5,7 @@
 mod logs;
 mod tables;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{
     problems::{self, context, got},
@@ -97,6 +97,7 @@ impl Page<'_> {
             return;
         }
         self.add("<h2 id=\"problems\">What is not as it should be</h2>");
+        let mut shown = BTreeSet::new();
         for problem in problems {
             let name = escape(&problem.name());
             self.add(&format!(
@@ -117,12 +118,23 @@ impl Page<'_> {
                 self.field("got", &got(case));
             }
             self.field("why", &problems::why(&problem));
+            self.field(
+                "again",
+                &problem.case().map(problems::again).unwrap_or_default(),
+            );
             self.add("</dl>");
             if let Some(case) = problem.case() {
                 self.block("Context", &context(case), true);
             }
             for splat in problem.splats() {
-                self.splat(splat, "");
+                if shown.insert(&splat.fingerprint) {
+                    self.splat(splat, "");
+                } else {
+                    let title = escape(&text::line(&splat.title));
+                    self.add(&format!(
+                        "<p>The kernel logged, as shown above: {title}</p>"
+                    ));
+                }
             }
             if problem.verdict == Verdict::Hang {
                 for run in &problem.runs {

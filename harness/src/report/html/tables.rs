@@ -194,7 +194,7 @@ fn cell(case: Option<&CaseResult>) -> String {
             format!(
                 "<td class=\"{}\" title=\"{why}\">{}</td>",
                 class_of(c.verdict),
-                c.verdict
+                problems::word(c)
             )
         },
     )
