@@ -178,7 +178,10 @@ impl Watch {
                 return Ok(());
             }
             interrupt::check()?;
-            if self.damaged.is_some_and(|d| d.elapsed() > deadlines.between) {
+            if self
+                .damaged
+                .is_some_and(|d| d.elapsed() > deadlines.between)
+            {
                 // Whether a case hangs cannot be told any more.
                 self.seen.ended_by = "the harness ended the guest".into();
                 return Ok(());

@@ -5,13 +5,16 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use harness::{
-    bench, check,
+    bench, bisect, check,
     cli::{Cli, Command, Series},
     docs, exec, fail, faults, interrupt, mutate, one, series, verify,
 };
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|wrong| {
+        let _ = wrong.print();
+        std::process::exit(bisect::command::usage_status(wrong.exit_code()));
+    });
     if let Command::Supervise { argv } = &cli.command {
         return exec::supervise(argv);
     }
@@ -21,6 +24,9 @@ fn main() -> ExitCode {
         Command::Mutate(request) => mutate::mutate(request),
         Command::Bench(request) => bench::bench(request),
         Command::Faults(request) => faults::faults(request),
+        Command::Bisect(request) => bisect::command::bisect(request),
+        Command::BisectStep(request) => Ok(bisect::command::step(request)),
+        Command::BisectHistory(request) => bisect::generate::history(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),
         Command::Run(request) => one::run(request),

@@ -246,6 +246,18 @@ fn nearest(project: &Project, version: &str) -> Result<Base> {
 }
 
 impl Tree {
+    /// The same repository at another commit, which may be of another version.
+    pub fn at(&self, project: &Project, commit: &str) -> Result<Self> {
+        let version = version_at(&self.repo, commit)
+            .map_err(|_| request!("{commit} is no kernel tree: its Makefile names no version"))?;
+        Ok(Self {
+            base: nearest(project, &version)?,
+            version,
+            commit: commit.to_owned(),
+            ..self.clone()
+        })
+    }
+
     /// Whether the tree has upstream's helper, so that it must be stripped first.
     pub fn has_helper(&self) -> Result<bool> {
         let path = "include/uapi/linux/bpf.h";

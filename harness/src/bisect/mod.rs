@@ -3,11 +3,20 @@
 //!
 //! Pure: [`graph`] (the commits), [`search`] (which one next), [`sight`] (what a
 //! boot says), [`certainty`] (how many boots it takes), [`state`] (what is
-//! known), [`drive`] (what to do about it).
+//! known), [`drive`] (what to do about it). Not pure: [`built`] (what a build
+//! read and made), [`meter`] (what a boot is for), [`lab`] (commits as
+//! kernels), [`show`] (what came of it), [`command`]; and
+//! [`generate`], a history to try it on.
 
+pub mod built;
 pub mod certainty;
+pub mod command;
 pub mod drive;
+pub mod generate;
 pub mod graph;
+pub mod lab;
+pub mod meter;
 pub mod search;
+pub mod show;
 pub mod sight;
 pub mod state;

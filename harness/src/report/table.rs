@@ -319,7 +319,10 @@ mod tests {
         assert!(shown.contains("not as it should be: "), "{shown}");
         results.allow_flaky = true;
         let shown = plain(&results);
-        assert!(shown.contains("but for 1 flaky case, as allowed"), "{shown}");
+        assert!(
+            shown.contains("but for 1 flaky case, as allowed"),
+            "{shown}"
+        );
     }
 
     /// Verify that a hang is shown with the state of its own guest, not of another.

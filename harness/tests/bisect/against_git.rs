@@ -17,7 +17,7 @@ use harness::bisect::{
 
 use crate::histories::{Dice, GOOD_END, Shape};
 
-fn git(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let out = Command::new("git")
         .arg("-C")
         .arg(dir)
@@ -34,7 +34,7 @@ fn git(dir: &Path, args: &[&str]) -> String {
 }
 
 /// A real repository with that history of empty commits; gives their names.
-fn repository(dir: &Path, shape: &Shape) -> (String, Vec<String>) {
+pub(crate) fn repository(dir: &Path, shape: &Shape) -> (String, Vec<String>) {
     git(dir, &["init", "--quiet", "--initial-branch=c"]);
     let mark = |at: usize| if at == GOOD_END { 1 } else { at + 2 };
     let mut stream = String::from(

@@ -4,4 +4,5 @@
 mod against_git;
 mod driven;
 mod histories;
+mod log;
 mod searched;
