@@ -140,11 +140,12 @@ fn question(state: &State, lab: &dyn Lab, good: &str) -> Result<Question, String
 fn see(state: &mut State, lab: &mut dyn Lab, commit: &str) -> Result<Option<String>> {
     // How often it fails is asked at the ends, so there they are measured first.
     let wanted = if state.flaky { CALIBRATION as usize } else { 1 };
+    build(state, lab, commit)?;
+    if let Some(why) = state.test(commit).and_then(|t| t.no_image.clone()) {
+        return Ok(Some(why));
+    }
     while state.boots(commit).len() < wanted {
         boot(state, lab, commit)?;
-        if let Some(why) = state.test(commit).and_then(|t| t.no_image.clone()) {
-            return Ok(Some(why));
-        }
     }
     Ok(None)
 }

@@ -102,6 +102,10 @@ pub fn history(request: &BisectHistory) -> Result<u8> {
         let many = kinds.iter().filter(|k| **k == kind).count();
         println!("{kind:?} {many}");
     }
+    println!(
+        "\ncargo harness bisect --tree {} --good good --bad history --case dropped_for_peer_down",
+        request.to.display()
+    );
     Ok(fail::GOOD)
 }
 

@@ -286,6 +286,8 @@ impl Lab for Kernels<'_> {
             flavor: &self.asked.flavor,
             allowed: &self.allowed,
             console: &console,
+            devices: &[],
+            boot_limit: run::BOOT_LIMIT,
         };
         self.meter.boot(&job, &self.session.progress)
     }
@@ -307,7 +309,8 @@ impl Lab for Kernels<'_> {
         // What came of the last one is known only now that it was weighed.
         for test in state.tests.iter().skip(self.told) {
             let known = state.known(&test.commit);
-            let word = known.answer.map_or("tested", search::Answer::word);
+            // An end is weighed once the other one is known.
+            let word = known.answer.map_or("booted", |a| state.word(Some(a)));
             progress.note(&format!(
                 "bisect: {:.12} {word}: {}",
                 test.commit,

@@ -63,7 +63,7 @@ pub fn table(state: &State, commits: &Commits) -> String {
     );
     for test in &state.tests {
         let known = state.known(&test.commit);
-        let word = known.answer.map_or("undecided", Answer::word);
+        let word = state.word(known.answer);
         let starts: usize = test.boots.iter().map(|b| b.starts).sum();
         let about: String = clean(subject(commits, &test.commit))
             .chars()
@@ -115,13 +115,11 @@ pub fn end(state: &State, commits: &Commits) -> String {
     out
 }
 
-/// What is looked for came with the culprit: `fails`, or for a series `passes`.
+/// What came with the culprit.
 fn verb(state: &State) -> &'static str {
     match &state.question {
         Some(Question::Above { .. }) => "is slower",
-        Some(Question::Cases(changes)) if changes.iter().all(|c| c.bad.verdict.is_good()) => {
-            "begins to pass"
-        }
+        _ if state.is_mended() => "begins to pass",
         _ => "begins to fail",
     }
 }
@@ -162,9 +160,10 @@ fn boots_of(state: &State, commit: &str) -> String {
     match known.answer {
         Some(Answer::Skip) => format!("not tested: {}", known.evidence),
         _ => format!(
-            "{}, {} as at the bad end",
+            "{}, {} as at the {} end",
             plural(known.tally.boots() as usize, "boot"),
-            known.tally.bad
+            known.tally.bad,
+            if state.is_mended() { "last" } else { "bad" }
         ),
     }
 }
@@ -187,11 +186,15 @@ fn shown(out: &mut String, state: &State, commit: &str, wanted: Answer) {
     }
 }
 
-/// A text that can be sent to the author and the list.
+/// A text that can be sent to the author and the list; `None` when nothing
+/// that broke was found.
 pub fn mail(state: &State, commits: &Commits) -> Option<String> {
     let Some(End::Found { culprit, parents }) = &state.end else {
         return None;
     };
+    if state.is_mended() {
+        return None;
+    }
     let about = commits.get(culprit).cloned().unwrap_or_default();
     let what = match (&state.question, &state.asked.metric) {
         (Some(Question::Above { good, bad, .. }), Some((name, _))) => {
@@ -209,10 +212,7 @@ pub fn mail(state: &State, commits: &Commits) -> Option<String> {
             } else {
                 String::new()
             };
-            format!(
-                "the case {first}{more} {}",
-                verb(state).replace("begins to ", "began to ")
-            )
+            format!("the case {first}{more} {}", "began to fail")
         }
         _ => "it changed".into(),
     };

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    certainty::{Belief, Rates, Tally, believe},
+    certainty::{Belief, MOST_BOOTS, Rates, Tally, believe},
     graph::{At, History},
     search::Answer,
     sight::{Boot, Question},
@@ -232,7 +232,8 @@ impl State {
             return nothing("the other end is not known yet".into(), None);
         };
         let (mut evidence, mut other) = (String::new(), None);
-        for boot in self.boots(commit) {
+        let boots = self.boots(commit);
+        for boot in &boots {
             let (answer, words) = question.answer(&boot.sight);
             match answer {
                 Answer::Good => tally.good += 1,
@@ -248,6 +249,10 @@ impl State {
             return nothing(words, Some(answer));
         }
         let (answer, sure) = match believe(tally, self.rates) {
+            // Most boots said neither: more of them will not help.
+            Belief::Again if boots.len() >= 2 * MOST_BOOTS as usize => {
+                (Some(Answer::CannotTell), None)
+            }
             Belief::Again => (None, None),
             Belief::Bad(p) => (Some(Answer::Bad), p),
             Belief::Good(p) => (Some(Answer::Good), p),
@@ -272,6 +277,23 @@ impl State {
             answer,
             evidence,
             tally,
+        }
+    }
+
+    /// Whether what is looked for is where a case begins to pass.
+    pub fn is_mended(&self) -> bool {
+        matches!(&self.question, Some(Question::Cases(changes))
+            if changes.iter().all(|c| c.bad.verdict.is_good()))
+    }
+
+    /// The word for an answer: of a commit from which on a case passes, "bad"
+    /// would be read the wrong way round.
+    pub fn word(&self, answer: Option<Answer>) -> &'static str {
+        match answer {
+            Some(Answer::Good) if self.is_mended() => "before",
+            Some(Answer::Bad) if self.is_mended() => "after",
+            Some(answer) => answer.word(),
+            None => "undecided",
         }
     }
 

@@ -325,6 +325,7 @@ fn no_difference_stops() {
         matches!(&end, Some(End::NoDifference(why)) if why.contains("byte for byte")),
         "{end:?}"
     );
+    assert_eq!(quiet.boots, 1, "the same kernel was booted twice");
     let mut broken = Script::new(Shape::line(64), vec![3], 1);
     broken.unbuildable[63] = true;
     let end = run(&mut broken).end;
