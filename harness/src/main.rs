@@ -13,7 +13,7 @@ use harness::{
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|wrong| {
         let _ = wrong.print();
-        std::process::exit(bisect::command::usage_status(wrong.exit_code()));
+        std::process::exit(bisect::step::usage_status(wrong.exit_code()));
     });
     if let Command::Supervise { argv } = &cli.command {
         return exec::supervise(argv);
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
         Command::Bench(request) => bench::bench(request),
         Command::Faults(request) => faults::faults(request),
         Command::Bisect(request) => bisect::command::bisect(request),
-        Command::BisectStep(request) => Ok(bisect::command::step(request)),
+        Command::BisectStep(request) => Ok(bisect::step::step(request)),
         Command::BisectHistory(request) => bisect::generate::history(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),

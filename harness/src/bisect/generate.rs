@@ -16,8 +16,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use protocol::Arm;
 
+use super::plan::{Kind, plan};
 use crate::{
-    cache::Key,
     cli::{BisectHistory, Verify},
     fail,
     git::Repo,
@@ -52,19 +52,6 @@ const DOCUMENTS: [&str; 4] = [
     "Documentation/bpf/index.rst",
     "MAINTAINERS",
 ];
-
-/// What a commit does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Document,
-    NotBuilt,
-    Comment,
-    Work,
-    Break,
-    Mend,
-    DropsCheck,
-    AddsCost,
-}
 
 /// `bisect-history`: makes the repository and says which commits the culprits are.
 pub fn history(request: &BisectHistory) -> Result<u8> {
@@ -107,50 +94,6 @@ pub fn history(request: &BisectHistory) -> Result<u8> {
         request.to.display()
     );
     Ok(fail::GOOD)
-}
-
-/// A number below `below` that depends on nothing but the arguments.
-fn pick(seed: u64, at: usize, what: &str, below: usize) -> usize {
-    let hex = Key::new("history")
-        .with(seed.to_le_bytes())
-        .with(at.to_le_bytes())
-        .with(what)
-        .hex();
-    let number = u64::from_str_radix(&hex[..15], 16).unwrap_or(0);
-    (number % below as u64) as usize
-}
-
-/// What each commit does. What does not build stays so for up to three commits.
-fn plan(commits: usize, seed: u64) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = (0..commits)
-        .map(|at| match pick(seed, at, "kind", 100) {
-            0..48 => Kind::Document,
-            48..62 => Kind::NotBuilt,
-            62..72 => Kind::Comment,
-            _ => Kind::Work,
-        })
-        .collect();
-    let middle = |what: &str| commits / 5 + pick(seed, 0, what, commits * 3 / 5);
-    let check = middle("check");
-    let mut cost = middle("cost");
-    if cost == check {
-        cost += 1;
-    }
-    let taken = [check - 1, check, cost - 1, cost];
-    let mut at = 2;
-    while at + 4 < commits {
-        at += 5 + pick(seed, at, "gap", 6);
-        let until = at + 1 + pick(seed, at, "stretch", 3);
-        if until >= commits - 1 || taken.iter().any(|t| (at..=until).contains(t)) {
-            continue;
-        }
-        kinds[at] = Kind::Break;
-        kinds[until] = Kind::Mend;
-        at = until;
-    }
-    kinds[check] = Kind::DropsCheck;
-    kinds[cost] = Kind::AddsCost;
-    kinds
 }
 
 /// The commits as `git fast-import` reads them.
@@ -328,41 +271,4 @@ fn import(
             Ok((*id).to_owned())
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Verify that every history has both culprits, buildable commits before
-    /// and at each of them, and that every breakage is mended.
-    #[test]
-    fn plans_hold_together() {
-        for seed in 0..300 {
-            let kinds = plan(64, seed);
-            let mut broken = false;
-            for (at, kind) in kinds.iter().enumerate() {
-                match kind {
-                    Kind::Break => {
-                        assert!(!broken, "seed {seed}: {at}");
-                        broken = true;
-                    }
-                    Kind::Mend => {
-                        assert!(broken, "seed {seed}: {at}");
-                        broken = false;
-                    }
-                    Kind::DropsCheck | Kind::AddsCost => assert!(!broken, "seed {seed}: {at}"),
-                    _ => {}
-                }
-            }
-            assert!(!broken, "seed {seed}");
-            for kind in [Kind::DropsCheck, Kind::AddsCost] {
-                assert_eq!(
-                    kinds.iter().filter(|k| **k == kind).count(),
-                    1,
-                    "seed {seed}"
-                );
-            }
-        }
-    }
 }

@@ -15,8 +15,9 @@ use super::{
     drive::{Built, Lab},
     graph::History,
     meter::{Cases, Meter, Reported},
-    search,
-    sight::{Boot, Looking},
+    question::Looking,
+    range, search,
+    sight::Boot,
     state::{Asked, State},
 };
 use crate::{
@@ -56,16 +57,9 @@ pub struct Kernels<'a> {
     dir: PathBuf,
     files: Files,
     /// Commits, parents and changed files of the range; read once.
-    range: Option<Vec<Commit>>,
+    range: Option<Vec<range::Commit>>,
     current: Option<(String, Tree, Kernel)>,
     told: usize,
-}
-
-struct Commit {
-    id: String,
-    parents: Vec<String>,
-    /// git's letter and the path; `None` for a merge.
-    changed: Option<Vec<(String, String)>>,
 }
 
 impl<'a> Kernels<'a> {
@@ -148,56 +142,6 @@ impl<'a> Kernels<'a> {
     fn git(&self, args: &[&str]) -> Result<String> {
         self.tree.repo.git(args).read()
     }
-
-    fn read_range(&self, good: &[String], bad: &str) -> Result<Vec<Commit>> {
-        let mut args = vec![
-            "rev-list",
-            "--topo-order",
-            "--reverse",
-            "--parents",
-            bad,
-            "--not",
-        ];
-        args.extend(good.iter().map(String::as_str));
-        let list = self.git(&args)?;
-        let mut args = vec![
-            "log",
-            "--format=%x01%H",
-            "--name-status",
-            "--no-renames",
-            bad,
-            "--not",
-        ];
-        args.extend(good.iter().map(String::as_str));
-        let log = self.git(&args)?;
-        let mut changed: std::collections::BTreeMap<&str, Vec<(String, String)>> = log
-            .split('\u{1}')
-            .filter_map(|one| {
-                let (id, rest) = one.split_once('\n')?;
-                Some((id, rest.lines().filter_map(status_and_path).collect()))
-            })
-            .collect();
-        Ok(list
-            .lines()
-            .map(|line| {
-                let mut ids = line.split(' ').map(str::to_owned);
-                let id = ids.next().unwrap_or_default();
-                let parents: Vec<String> = ids.collect();
-                Commit {
-                    // git log shows no files for a merge.
-                    changed: (parents.len() < 2)
-                        .then(|| changed.remove(id.as_str()).unwrap_or_default()),
-                    id,
-                    parents,
-                }
-            })
-            .collect())
-    }
-}
-
-fn status_and_path(line: &str) -> Option<(String, String)> {
-    let (status, path) = line.split_once('\t')?;
-    Some((status.to_owned(), path.to_owned()))
 }
 
 impl Lab for Kernels<'_> {
@@ -209,7 +153,7 @@ impl Lab for Kernels<'_> {
 
     fn history(&mut self, good: &[String], bad: &str, all_count: bool) -> Result<History> {
         if self.range.is_none() {
-            self.range = Some(self.read_range(good, bad)?);
+            self.range = Some(range::read(&self.tree.repo, good, bad)?);
         }
         let range = self.range.as_ref().context("it was just read")?;
         let commits: Vec<(String, Vec<String>)> = range
@@ -245,7 +189,7 @@ impl Lab for Kernels<'_> {
         ])?;
         Ok(!text
             .lines()
-            .filter_map(status_and_path)
+            .filter_map(range::status_and_path)
             .any(|(s, p)| self.files.matters(&s, &p)))
     }
 

@@ -4,8 +4,9 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
+    question::Question,
     search::Answer,
-    sight::{Boot, Question, plural},
+    sight::{Boot, plural},
     state::{End, State},
 };
 use crate::progress::seconds;

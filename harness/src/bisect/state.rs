@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     certainty::{Belief, MOST_BOOTS, Rates, Tally, believe},
     graph::{At, History},
+    question::Question,
     search::Answer,
-    sight::{Boot, Question},
+    sight::Boot,
 };
 use crate::request;
 

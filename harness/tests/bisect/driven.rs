@@ -7,7 +7,8 @@ use harness::{
     bisect::{
         drive::{Built, Lab, drive},
         graph::History,
-        sight::{Boot, CaseSeen, Looking, Sight, THE_RUN},
+        question::Looking,
+        sight::{Boot, CaseSeen, Sight, THE_RUN},
         state::{Asked, End, State},
     },
     verdict::Verdict,

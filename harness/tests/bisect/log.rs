@@ -5,11 +5,12 @@ use std::path::Path;
 
 use harness::{
     bisect::{
-        command::status,
+        question::{Looking, Question},
         search::Answer,
         show::{self, About, Commits},
-        sight::{Boot, CaseSeen, Looking, Question, Sight, THE_RUN},
+        sight::{Boot, CaseSeen, Sight, THE_RUN},
         state::{Asked, End, State},
+        step::status,
     },
     verdict::Verdict,
 };
