@@ -29,7 +29,7 @@ use crate::{
     machine,
     progress::seconds,
     project::patches_in,
-    run::Job,
+    run::{self, Job},
     session::Session,
     setup::VirtmeNg,
     splat::Allowlist,
