@@ -41,12 +41,12 @@ impl Accel {
         }
     }
 
-    /// By how much a deadline is stretched. Emulation executes the cases here 5
-    /// to 10 times slower, and a shared machine may halve that.
+    /// By how much a deadline is stretched. Emulation executes the cases 5 to 10
+    /// times slower, and the deadlines are a hundred times what a case takes.
     pub fn scale(self) -> u32 {
         match self {
             Self::Kvm => 1,
-            Self::Tcg => 10,
+            Self::Tcg => 5,
         }
     }
 }

@@ -4,21 +4,35 @@
 
 use anyhow::Result;
 
-use crate::{cli, fail, project::Project, report};
+use crate::{bench, cli, fail, project::Project, report};
 
 /// Writes them.
 pub fn docs(request: &cli::Docs) -> Result<u8> {
-    let mut results = request
-        .results
-        .iter()
-        .map(|dir| report::load(&dir.join("results.json")))
-        .collect::<Result<Vec<_>>>()?;
+    let (mut results, mut benches) = (Vec::new(), Vec::new());
+    for dir in &request.results {
+        let (verify, measured) = (dir.join("results.json"), dir.join("bench.json"));
+        if measured.is_file() {
+            benches.push(bench::load(&measured)?);
+        }
+        // Neither there: the error names the file that `verify` writes.
+        if verify.is_file() || !measured.is_file() {
+            results.push(report::load(&verify)?);
+        }
+    }
     results.sort_by_key(|r| r.started);
+    benches.sort_by_key(|b| b.started);
     let to = match &request.to {
         Some(dir) => dir.clone(),
         None => Project::find()?.path("docs"),
     };
-    report::write_docs(&results, &to)?;
-    println!("wrote figures.md and upstream.md to {}", to.display());
+    if !results.is_empty() {
+        report::write_docs(&results, &to)?;
+        println!("wrote figures.md and upstream.md to {}", to.display());
+    }
+    if !benches.is_empty() {
+        let text = bench::document(&benches);
+        crate::cache::write_whole(&to.join("bench.md"), text.as_bytes())?;
+        println!("wrote bench.md to {}", to.display());
+    }
     Ok(fail::GOOD)
 }

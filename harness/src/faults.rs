@@ -327,7 +327,7 @@ impl Plan {
             cases: vec![case(fault.case)?, case("fault_none_again")?],
             devices: device.into_iter().collect(),
             boot_limit: match fault.at {
-                At::Qemu(_) => Duration::from_secs(1),
+                At::Qemu(_) => Duration::from_secs(2),
                 _ => run::BOOT_LIMIT,
             },
             console: dir.join(format!("{at}.log")),

@@ -30,7 +30,7 @@ pub const MOST_MEMORY_MIB: u32 = 3072;
 
 /// From a line on the console to the next before `hello`, without emulation. A
 /// disk that is read for the first time can keep init silent for long.
-pub const BOOT_LIMIT: Duration = Duration::from_secs(15);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How the state of a guest that hung begins, in [`Run::post_mortem`]; the name
 /// of a case follows, or [`OF_THE_RUN`].
@@ -164,8 +164,8 @@ fn deadlines(job: &Job<'_>) -> Deadlines {
             .iter()
             .map(|c| (c.name.clone(), limit(c.deadline_ms)))
             .collect(),
-        between: limit(6_000),
-        shutdown: limit(6_000),
+        between: limit(12_000),
+        shutdown: limit(12_000),
         crashed: limit(3_000),
     }
 }

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! How a case fails: with a reason that a declaration can name.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use protocol::Failure;
 
 /// A case that did not pass.
@@ -38,6 +43,29 @@ impl Stop {
 impl From<anyhow::Error> for Stop {
     fn from(error: anyhow::Error) -> Self {
         failed(protocol::reason::SETUP, format!("{error:#}"))
+    }
+}
+
+/// How long something that must come may take. It takes microseconds; the rest
+/// is for a machine that is so busy that a CPU of the guest stands still.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Fails with `reason` unless what `got` gives becomes `expected`. A packet may
+/// still be on its way when the call that sent it is over: the softirq may have
+/// been left to ksoftirqd, or to a CPU that stands still.
+pub(crate) fn becomes<T: PartialEq + std::fmt::Debug>(
+    reason: &str,
+    what: &str,
+    got: impl Fn() -> T,
+    expected: T,
+) -> Verdict {
+    let start = Instant::now();
+    loop {
+        let now = got();
+        if now == expected || start.elapsed() > PATIENCE {
+            return same(reason, what, now, expected);
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

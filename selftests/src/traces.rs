@@ -11,7 +11,7 @@ use protocol::reason;
 
 use crate::{
     bpf,
-    fail::{Verdict, failed},
+    fail::{PATIENCE, Verdict, failed},
     netlink,
 };
 
@@ -54,7 +54,7 @@ impl Traces {
             if now.covered_by(self) {
                 return Ok(());
             }
-            if start.elapsed() > Duration::from_secs(3) {
+            if start.elapsed() > PATIENCE {
                 return Err(failed(
                     reason::LEFTOVER,
                     format!("expected {self:?} afterwards as before, got {now:?}"),

@@ -59,6 +59,26 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
     })
 }
 
+/// docs/bench.md: what `bench` found, with where it ran.
+pub fn document(benches: &[Bench]) -> String {
+    let mut out = String::from(
+        "<!-- SPDX-License-Identifier: GPL-2.0-only -->\n\
+         <!-- Made by `cargo harness docs`; do not edit. -->\n\
+         # What each way into a container costs\n\n\
+         Instructions of one CPU for a transaction, both ends on it, counted by QEMU: cost, not latency. How long a\n\
+         packet waits for a second softirq pass under load does not show. `~` marks what two boots did not agree on.\n\
+         *won back* is (redirect - redirect_peer) / (redirect - host).\n",
+    );
+    for bench in benches {
+        out.push_str(&format!(
+            "\nSeen with {}; {}.\n",
+            bench.machine.qemu, bench.machine.compiler
+        ));
+        out.push_str(&table(bench));
+    }
+    out
+}
+
 /// Reads a bench.json.
 pub fn load(path: &Path) -> Result<Bench> {
     let text =

@@ -4,7 +4,7 @@
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, same},
+    fail::{Verdict, becomes},
     link::{self, Pair},
     netns::Netns,
     probe::{self, Receiver},
@@ -85,10 +85,10 @@ fn dropped(target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
     let program = Redirect::to("peer_probe", target(&t)?)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get_nothing()?;
@@ -106,10 +106,10 @@ fn same_netns() -> Verdict {
     let program = Redirect::to("peer_probe", near)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get_nothing()
@@ -126,10 +126,10 @@ fn egress() -> Verdict {
     for _ in 0..20 {
         probe::send(&t, Ip::V4, PROBE)?;
     }
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, dst_fwd: probes seen at egress",
-        program.hits().1,
+        || program.hits().1,
         20,
     )?;
     receiver.must_get_nothing()

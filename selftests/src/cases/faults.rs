@@ -28,47 +28,47 @@ type Fault = (&'static str, u64, fn() -> Verdict);
 
 pub(super) fn cases() -> Vec<Case> {
     let faults: [Fault; 19] = [
-        ("fault_none", 1_000, || Ok(())),
-        ("fault_none_again", 1_000, || Ok(())),
-        ("fault_fails", 1_000, || {
+        ("fault_none", 2_000, || Ok(())),
+        ("fault_none_again", 2_000, || Ok(())),
+        ("fault_fails", 2_000, || {
             Err(failed(reason::WRONG_VALUE, "on purpose"))
         }),
-        ("fault_panics_itself", 1_000, || panic!("on purpose")),
-        ("fault_kernel_panics", 3_000, || {
+        ("fault_panics_itself", 2_000, || panic!("on purpose")),
+        ("fault_kernel_panics", 6_000, || {
             Ok(write("/proc/sysrq-trigger", b"c")?)
         }),
-        ("fault_kernel_oopses", 3_000, || Ok(provoke("EXCEPTION")?)),
-        ("fault_kernel_bug", 3_000, || Ok(provoke("BUG")?)),
-        ("fault_kernel_warns", 3_000, || Ok(provoke("WARNING")?)),
-        ("fault_kernel_deadlocks", 1_000, || {
+        ("fault_kernel_oopses", 6_000, || Ok(provoke("EXCEPTION")?)),
+        ("fault_kernel_bug", 6_000, || Ok(provoke("BUG")?)),
+        ("fault_kernel_warns", 6_000, || Ok(provoke("WARNING")?)),
+        ("fault_kernel_deadlocks", 2_000, || {
             // The first takes the lock, the second waits for it for ever.
             provoke("SPINLOCKUP")?;
             Ok(provoke("SPINLOCKUP")?)
         }),
-        ("fault_kernel_spins", 1_000, || Ok(provoke("HARDLOCKUP")?)),
-        ("fault_sleeps", 1_000, || {
+        ("fault_kernel_spins", 2_000, || Ok(provoke("HARDLOCKUP")?)),
+        ("fault_sleeps", 2_000, || {
             loop {
                 thread::sleep(Duration::from_secs(1));
             }
         }),
-        ("fault_is_slow", 3_000, || {
+        ("fault_is_slow", 6_000, || {
             thread::sleep(Duration::from_secs(12));
             Ok(())
         }),
-        ("fault_aborts", 1_000, || std::process::abort()),
-        ("fault_powers_off", 3_000, || {
+        ("fault_aborts", 2_000, || std::process::abort()),
+        ("fault_powers_off", 6_000, || {
             nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF)
                 .map_err(anyhow::Error::from)?;
             Ok(())
         }),
-        ("fault_half_a_record", 1_000, || {
+        ("fault_half_a_record", 2_000, || {
             port(b"{\"seq\":3,\"at_us\":")?;
             std::process::exit(0)
         }),
-        ("fault_port_garbage", 1_000, || {
+        ("fault_port_garbage", 2_000, || {
             Ok(port(b"\x00\xff{\"seq\": nonsense}\n")?)
         }),
-        ("fault_forged_record", 1_000, || {
+        ("fault_forged_record", 2_000, || {
             // Well formed, but not where the stream is.
             let record = Record {
                 seq: 1_000,
@@ -82,8 +82,8 @@ pub(super) fn cases() -> Vec<Case> {
             let line = serde_json::to_string(&record).context("writing a record")?;
             Ok(port((line + "\n").as_bytes())?)
         }),
-        ("fault_fake_pass", 1_000, fake_pass),
-        ("fault_console_flood", 3_000, console_flood),
+        ("fault_fake_pass", 2_000, fake_pass),
+        ("fault_console_flood", 6_000, console_flood),
     ];
     faults
         .into_iter()

@@ -6,7 +6,7 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect},
-    fail::{Stop, Verdict, same},
+    fail::{Stop, Verdict, becomes, same},
     link::{self, Pair},
     probe::{self, Receiver},
     topology::{Ip, Topology},
@@ -120,10 +120,10 @@ fn mtu() -> Verdict {
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let payload = [3; 1400];
     probe::send(&t, Ip::V4, &payload)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(&payload)

@@ -8,7 +8,7 @@ use protocol::reason;
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect},
-    fail::{Verdict, failed, same},
+    fail::{Verdict, becomes, failed, same},
     link::{self, Pair},
     netns::Netns,
     probe::{self, PORT, Receiver},
@@ -128,10 +128,10 @@ fn many(to: Ipv4Addr) -> Verdict {
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send_to_many(&t.src, "src", to, PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(PROBE)

@@ -136,7 +136,8 @@ impl Case {
             summary: summary.into(),
             proves: proves.iter().map(|p| (*p).to_owned()).collect(),
             expectations: Vec::new(),
-            deadline_ms: 3_000,
+            // Longer than a case waits for what must come.
+            deadline_ms: 12_000,
             run: Arc::new(run),
         }
     }

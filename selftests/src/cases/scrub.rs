@@ -9,7 +9,7 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect},
-    fail::{Verdict, same},
+    fail::{Verdict, becomes, same},
     link::{self, Pair},
     probe::{self, Receiver, Tap},
     topology::{Ip, MAC_SRC_FWD, Topology, dst_address, src_address},
@@ -102,10 +102,10 @@ fn foreign_mac() -> Verdict {
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(PROBE)
@@ -138,10 +138,10 @@ fn decrypted() -> Verdict {
     let wire = Tap::new(&t.src, t.src_dev)?;
     probe::send(&t, Ip::V4, PROBE)?;
     // It left encrypted, and the host's program saw it decrypted.
-    same(
+    becomes(
         reason::SETUP,
         "ns_src, src: frames in the clear; ns_fwd, src_fwd: probes seen at ingress",
-        (wire.count(PROBE), program.hits().1),
+        || (wire.count(PROBE), program.hits().1),
         (0, 1),
     )?;
     receiver.must_get(PROBE)
@@ -162,10 +162,10 @@ fn assigned() -> Verdict {
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
     // Counted after the assignment succeeded.
-    same(
+    becomes(
         reason::SETUP,
         "ns_fwd, src_fwd: probes assigned to the host's socket",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     host.must_get_nothing()?;
@@ -180,10 +180,10 @@ fn tunnelled() -> Verdict {
     let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
     probe::send(&t, Ip::V4, PROBE)?;
     // Counted after the host's program read the key back.
-    same(
+    becomes(
         reason::SETUP,
         "ns_fwd, src_fwd: probes given a tunnel key",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(PROBE)?;

@@ -11,7 +11,7 @@ use protocol::{Expect, reason};
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, same},
+    fail::{Verdict, becomes, same},
     link::Pair,
     netns,
     probe::{self, Receiver},
@@ -80,10 +80,10 @@ fn lwt() -> Verdict {
     for _ in 0..20 {
         probe::send(&t, Ip::V4, PROBE)?;
     }
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd: packets that the program of the route saw",
-        returns.hits().0,
+        || returns.hits().0,
         20,
     )?;
     receiver.must_get_nothing()

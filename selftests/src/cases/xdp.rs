@@ -6,7 +6,7 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::{Observer, Redirect, Xdp},
-    fail::{Verdict, same},
+    fail::{Verdict, becomes, same},
     link::Pair,
     probe::{self, PORT, Receiver, Tap},
     topology::{Ip, Topology, dst_address},
@@ -66,10 +66,10 @@ fn on_peer() -> Verdict {
     let before = xdp.hits().0;
     probe::send(&t, Ip::V4, PROBE)?;
     receiver.must_get(PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_dst, dst: packets seen by XDP",
-        xdp.hits().0 - before,
+        || xdp.hits().0 - before,
         1,
     )
 }
@@ -134,10 +134,10 @@ fn in_turn() -> Verdict {
             1,
         )?;
         probe::send_to(&t.src, (dst_address(Ip::V4), PORT + 1).into(), PROBE)?;
-        same(
+        becomes(
             reason::WRONG_COUNT,
             "ns_fwd, src_fwd: packets redirected by XDP; ns_dst, dst: frames after it",
-            (xdp.hits().0, tap.count(PROBE)),
+            || (xdp.hits().0, tap.count(PROBE)),
             (round, 1),
         )?;
     }

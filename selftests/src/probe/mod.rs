@@ -32,9 +32,8 @@ pub(crate) use self::{
 /// Where probes go. bpf/common.h has the same number.
 pub(crate) const PORT: u16 = 9004;
 
-/// How long a packet that must arrive may take: it takes microseconds, and the
-/// rest is for a machine that is busy with other things.
-const ARRIVE: Duration = Duration::from_secs(2);
+/// How long a packet that must arrive may take.
+const ARRIVE: Duration = crate::fail::PATIENCE;
 
 /// How long a packet that must not arrive is waited for. Delivery is over when
 /// the sender's system call returns, unless the backlog is served by ksoftirqd.
