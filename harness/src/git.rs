@@ -46,10 +46,6 @@ impl Repo {
                 ("core.looseCompression", "0"),
                 ("gc.auto", "0"),
                 ("core.autocrlf", "false"),
-                // A worktree that is copied with its index has other inodes and
-                // change times: see `Repo::copy_worktree`.
-                ("core.checkStat", "minimal"),
-                ("core.trustctime", "false"),
                 ("advice.detachedHead", "false"),
             ] {
                 repo.git(["config", key, value]).read()?;
@@ -210,50 +206,6 @@ impl Repo {
             .arg(commit)
             .read()
             .map(drop)
-    }
-}
-
-impl Repo {
-    /// Makes a worktree at `to` as a copy of the one at `from`, with whatever was
-    /// built in it: what is the same in both need not be built again, because
-    /// every file keeps its time.
-    pub fn copy_worktree(&self, from: &Path, to: &Path) -> Result<()> {
-        let head = Program::new("git")
-            .arg("-C")
-            .arg(from)
-            .args(["rev-parse", "HEAD"])
-            .read()?;
-        let name = |dir: &Path| {
-            Program::new("git")
-                .arg("-C")
-                .arg(dir)
-                .args(["rev-parse", "--path-format=absolute", "--git-dir"])
-                .read()
-                .map(|text| PathBuf::from(text.trim()))
-        };
-        self.git(["worktree", "prune"]).read()?;
-        self.git(["worktree", "add", "--quiet", "--force", "--detach"])
-            .arg("--no-checkout")
-            .arg(to)
-            .arg(head.trim())
-            .read()?;
-        // Not .git: it names the worktree.
-        let entries = std::fs::read_dir(from)
-            .with_context(|| format!("reading {}", from.display()))?
-            .collect::<std::io::Result<Vec<_>>>()?;
-        Program::new("cp")
-            .args(["--archive", "--reflink=auto", "--target-directory"])
-            .arg(to)
-            .args(
-                entries
-                    .iter()
-                    .map(std::fs::DirEntry::path)
-                    .filter(|p| p.file_name() != Some(OsStr::new(".git"))),
-            )
-            .read()?;
-        std::fs::copy(name(from)?.join("index"), name(to)?.join("index"))
-            .with_context(|| format!("copying the index of {}", from.display()))?;
-        Ok(())
     }
 }
 

@@ -103,17 +103,6 @@ pub fn build(
         if out.is_dir() { 1_000 } else { 5_000 },
         "building a kernel",
     )?;
-    if !src.exists()
-        && let Some(sibling) = built_sibling(&src, &recipe.flavor)
-    {
-        step.at("copying another arm's build");
-        if let Err(e) = tree.repo.copy_worktree(&sibling, &src) {
-            // Half a copy must not be taken for a build.
-            let _ = fs::remove_dir_all(&src);
-            return Err(e);
-        }
-        let _ = fs::remove_file(&stamp);
-    }
     step.at("checking the sources out");
     tree.repo.checkout(&src, commit)?;
     let default = src.join(".build-default");
@@ -140,16 +129,6 @@ pub fn build(
     }
     crate::cache::write_whole(&stamp, key.as_bytes())?;
     kernel(false)
-}
-
-/// The folder of another arm of the same tree that is built in the same flavor.
-/// Arms differ in a few files, and a copy of a build is mostly a build.
-fn built_sibling(src: &Path, flavor: &str) -> Option<PathBuf> {
-    fs::read_dir(src.parent()?)
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|dir| dir.join(format!(".build-{flavor}")).join(STAMP).is_file())
 }
 
 /// The build ID of an ELF file, in hexadecimal digits.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The proof that the backlog is skipped: section 6 of the specification.
 
-use protocol::reason;
+use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
@@ -47,6 +47,14 @@ pub(super) fn cases() -> Vec<Case> {
             &["C3"],
             "Verify that from container to container each packet is put on the backlog once, by the first pair",
             || containers("peer_probe", passes(1, 1)),
+        )
+        .on(
+            Some(Arm::Upstream),
+            &["5.10"],
+            Expect::Fail {
+                reason: reason::NOT_DELIVERED.into(),
+            },
+            "5.10 keeps the packet type, and the container's IP stack drops what is not for the host's MAC",
         ),
         Case::closure(
             "backlog_is_used_twice_between_containers",
