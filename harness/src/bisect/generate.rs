@@ -29,7 +29,7 @@ const FILTER: &str = "net/core/filter.c";
 const CHECK: &str =
     "\tif (unlikely(!(peer->flags & IFF_UP))) {\n\t\treason = SKB_DROP_REASON_DEV_READY;";
 const NO_CHECK: &str = "\tif (0) {\n\t\treason = SKB_DROP_REASON_DEV_READY;";
-const FAST: &str = "\tskb->pkt_type = PACKET_HOST;\n\t/* A socket that bpf_sk_assign()";
+const FAST: &str = "\t/* A socket that bpf_sk_assign() chose";
 const SLOW: &str = "\t{\n\t\tint i;\n\n\t\tfor (i = 0; i < 250; i++)\n\t\t\tbarrier();\n\t}\n";
 
 /// Files that are built, and not by everything else.
