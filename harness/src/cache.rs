@@ -19,6 +19,9 @@ use crate::{interrupt, request};
 /// Changed whenever a folder made by one version misleads the other.
 const LAYOUT: &str = "1";
 
+/// How the names of files begin that are not whole yet.
+const TEMPORARY: &str = ".tmp-";
+
 /// The cache folder, locked.
 #[derive(Debug)]
 pub struct Cache {
@@ -51,6 +54,7 @@ impl Cache {
             )
         })?;
         let dir = dir.canonicalize()?;
+        refuse_other(&dir)?;
         let path = dir.join("lock");
         let file = File::options()
             .create(true)
@@ -78,11 +82,11 @@ impl Cache {
         let path = self.dir.join("layout");
         match fs::read_to_string(&path) {
             Ok(found) if found.trim() == LAYOUT => Ok(()),
-            Ok(found) => bail!(
-                "{} was made by another version of this project (layout {}, this one has {LAYOUT}): run `cargo harness clean`, or name another folder with --cache DIR",
+            Ok(found) => Err(request!(
+                "the cache folder {0} was made by another version of this project (layout {1}, this one has {LAYOUT}): run `cargo harness clean --cache {0}`, or name another folder with --cache DIR",
                 self.dir.display(),
                 found.trim(),
-            ),
+            )),
             Err(_) => self.write("layout", LAYOUT.as_bytes()),
         }
     }
@@ -131,6 +135,28 @@ impl Cache {
     }
 }
 
+/// Refuses a folder that holds something else: `clean` removes a cache folder
+/// with everything in it.
+fn refuse_other(dir: &Path) -> Result<()> {
+    if dir.join("layout").exists() {
+        return Ok(());
+    }
+    let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+    for entry in entries {
+        let name = entry?.file_name();
+        // What is there when an earlier run was killed at its very start.
+        let ours = name == "lock" || name.to_string_lossy().starts_with(TEMPORARY);
+        if !ours {
+            return Err(request!(
+                "{} holds `{}` and was not made by this harness: name a new or an empty folder with --cache DIR",
+                dir.display(),
+                name.to_string_lossy()
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
     let mut said = false;
     loop {
@@ -161,7 +187,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().context("a file has a folder")?;
     fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     let write = || -> std::io::Result<()> {
-        let mut temp = tempfile::Builder::new().prefix(".tmp-").tempfile_in(dir)?;
+        let mut temp = tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempfile_in(dir)?;
         temp.write_all(bytes)?;
         // Temporary files are private; what they become is as readable as any other.
         let mode = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
@@ -170,6 +198,23 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// SHA-256 of what a file holds, in hexadecimal digits: how damage to something
+/// that was made earlier is noticed.
+pub fn digest(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut bytes = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(n) => hash.update(&bytes[..n]),
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
 }
 
 /// A key that is a hash of everything a result depends on.
@@ -214,13 +259,48 @@ mod tests {
         assert_eq!(one, Key::new("k").with("ab").with("c").hex());
     }
 
+    /// Verify that a change of one bit anywhere in a file changes its digest.
+    #[test]
+    fn digest_tells_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        let mut bytes = vec![7; (1 << 20) + 3];
+        fs::write(&path, &bytes).unwrap();
+        let whole = digest(&path).unwrap();
+        for at in [0, 1 << 20, (1 << 20) + 2] {
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert_ne!(digest(&path).unwrap(), whole, "byte {at}");
+            bytes[at] ^= 1;
+        }
+        fs::write(&path, b"").unwrap();
+        assert!(digest(&path).unwrap().starts_with("e3b0c44298fc1c14"));
+    }
+
     /// Verify that a folder of another layout is refused, not used.
     #[test]
     fn other_layout_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("layout"), "0").unwrap();
-        let error = Cache::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("another version"), "{error}");
+        let error = Cache::open(dir.path()).unwrap_err();
+        assert_eq!(crate::fail::status(&error), crate::fail::REQUEST);
+        assert!(error.to_string().contains("another version"), "{error}");
+    }
+
+    /// Verify that a folder with something else in it is not made a cache, which
+    /// `clean` would then remove, and that one of a run that was killed early is.
+    #[test]
+    fn other_folders_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("lock"), "").unwrap();
+        drop(Cache::open(dir.path()).unwrap());
+        drop(Cache::open(dir.path()).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis"), "").unwrap();
+        let error = Cache::open(dir.path()).unwrap_err();
+        assert_eq!(crate::fail::status(&error), crate::fail::REQUEST);
+        assert!(error.to_string().contains("`thesis`"), "{error}");
+        assert!(!dir.path().join("lock").exists());
     }
 
     /// Verify that a lack of space is said before anything is begun.

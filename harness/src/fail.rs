@@ -41,6 +41,22 @@ pub fn status(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What helps, where the cause is the disk and not what was asked for.
+fn remedy(error: &anyhow::Error) -> Option<&'static str> {
+    use std::io::{Error, ErrorKind};
+    error.chain().find_map(|cause| {
+        match cause.downcast_ref::<Error>()?.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(
+                "the disk is full: make room, run `cargo harness clean`, or name folders on another disk with --cache DIR and TMPDIR",
+            ),
+            ErrorKind::ReadOnlyFilesystem => Some(
+                "that disk is read-only: name folders on another one with --cache DIR and TMPDIR",
+            ),
+            _ => None,
+        }
+    })
+}
+
 /// Prints an error the way all errors are printed, and gives its exit status.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let status = status(error);
@@ -50,6 +66,9 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("error: {error}");
         for cause in error.chain().skip(1) {
             eprintln!("  because: {cause}");
+        }
+        if let Some(remedy) = remedy(error) {
+            eprintln!("  {remedy}");
         }
     }
     ExitCode::from(status)
@@ -71,5 +90,14 @@ mod tests {
         let ended = Err::<(), _>(Interrupted).context("building").unwrap_err();
         assert_eq!(status(&ended), 130);
         assert_eq!(status(&anyhow::anyhow!("disk full")), COULD_NOT_TELL);
+    }
+
+    /// Verify that a full disk is named as one, below whatever context.
+    #[test]
+    fn full_disk_has_a_remedy() {
+        let full = std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let error = Err::<(), _>(full).context("writing lock").unwrap_err();
+        assert!(remedy(&error).unwrap().contains("make room"));
+        assert_eq!(remedy(&anyhow::anyhow!("something else")), None);
     }
 }

@@ -94,8 +94,19 @@ pub fn build(
         })
     };
     let stamp = out.join(STAMP);
-    if fs::read_to_string(&stamp).is_ok_and(|s| s == key) && image.is_file() {
-        return kernel(true);
+    if let Some((built, digest)) = read_stamp(&stamp)
+        && built == key
+        && image.is_file()
+    {
+        if digest == crate::cache::digest(&image)? {
+            return kernel(true);
+        }
+        step.note(&format!(
+            "{} is damaged: it is not what was built there, and is made anew",
+            image.display()
+        ));
+        // make goes by times alone, and would leave it as it is.
+        fs::remove_file(&image).with_context(|| format!("removing {}", image.display()))?;
     }
     // Gone while a build is under way, so that half a build is never taken for one.
     let _ = fs::remove_file(&stamp);
@@ -127,8 +138,16 @@ pub fn build(
     if !image.is_file() {
         bail!("make succeeded without making {}", image.display());
     }
-    crate::cache::write_whole(&stamp, key.as_bytes())?;
+    let digest = crate::cache::digest(&image)?;
+    crate::cache::write_whole(&stamp, format!("{key} {digest}").as_bytes())?;
     kernel(false)
+}
+
+/// What was built, and what its image is.
+fn read_stamp(stamp: &Path) -> Option<(String, String)> {
+    let text = fs::read_to_string(stamp).ok()?;
+    let (key, digest) = text.trim_end().split_once(' ')?;
+    Some((key.to_owned(), digest.to_owned()))
 }
 
 /// The build ID of an ELF file, in hexadecimal digits.
