@@ -4,7 +4,7 @@
 
 use protocol::{Arm, CaseInfo, Expect, Outcome, reason};
 
-use crate::verdict::Verdict;
+use crate::{splat::Splat, verdict::Verdict};
 
 /// What was seen of one case.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +17,29 @@ pub struct Seen {
     pub splats: Vec<String>,
     /// One of them was a panic or an oops.
     pub fatal: bool,
+    /// One of them was about something else than a kernel that does not go on.
+    pub beyond_lockup: bool,
     /// Its deadline passed.
     pub deadline_passed: bool,
+}
+
+/// What the kernel calls it when a CPU or a task does not go on, as in
+/// vm/splats.toml: what a hang may say of itself.
+const LOCKUPS: [&str; 5] = [
+    "soft_lockup",
+    "hard_lockup",
+    "rcu_stall",
+    "hung_task",
+    "workqueue_lockup",
+];
+
+impl Seen {
+    /// Takes a report of the kernel that no allowlist entry covers.
+    pub fn report(&mut self, splat: &Splat) {
+        self.splats.push(splat.title.clone());
+        self.fatal |= splat.fatal;
+        self.beyond_lockup |= !LOCKUPS.contains(&splat.kind.as_str());
+    }
 }
 
 /// What a case came to, and why.
@@ -27,12 +48,14 @@ pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, St
     let declared = || declared.to_owned();
     if seen.fatal {
         return match expect {
-            Expect::Splat | Expect::Hang => (Verdict::ExpectedFail, declared()),
+            Expect::Splat => (Verdict::ExpectedFail, declared()),
             _ => (Verdict::Crash, seen.splats.join("; ")),
         };
     }
     if seen.deadline_passed {
         return match expect {
+            // It had to hang, and not to corrupt memory on the way.
+            Expect::Hang if seen.beyond_lockup => (Verdict::Splat, seen.splats.join("; ")),
             Expect::Hang => (Verdict::ExpectedFail, declared()),
             _ => (Verdict::Hang, "its deadline passed without an end".into()),
         };
@@ -206,6 +229,41 @@ mod tests {
         seen.deadline_passed = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
         assert_eq!(verdict(Expect::Hang, &seen), Verdict::ExpectedFail);
+    }
+
+    /// Verify that a declared hang may be called a lockup by the kernel, and that
+    /// anything else that the kernel logs is not what was declared.
+    #[test]
+    fn a_declared_hang_is_no_licence() {
+        let after = |kind: &str, fatal| {
+            let mut seen = Seen {
+                started: true,
+                deadline_passed: true,
+                ..Seen::default()
+            };
+            seen.report(&Splat {
+                kind: kind.into(),
+                title: kind.into(),
+                fingerprint: String::new(),
+                lines: vec![],
+                count: 1,
+                fatal,
+            });
+            verdict(Expect::Hang, &seen)
+        };
+        assert_eq!(after("rcu_stall", false), Verdict::ExpectedFail);
+        assert_eq!(after("soft_lockup", false), Verdict::ExpectedFail);
+        assert_eq!(after("kasan", false), Verdict::Splat);
+        assert_eq!(after("oops", true), Verdict::Crash);
+    }
+
+    /// Verify that each kind that a hang may have is one that the scanner gives.
+    #[test]
+    fn lockups_are_known_kinds() {
+        let rules = include_str!("../../vm/splats.toml");
+        for kind in LOCKUPS {
+            assert!(rules.contains(&format!("kind = \"{kind}\"")), "{kind}");
+        }
     }
 
     /// Verify that a run is as bad as its worst case, and bad without any.

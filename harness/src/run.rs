@@ -235,10 +235,7 @@ impl Collected {
             let allowed = job.allowed.allow(&report.splat, job.base).is_some();
             if !allowed {
                 match report.case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                    Some((case, _)) => {
-                        case.splats.push(report.splat.title.clone());
-                        case.fatal |= report.splat.fatal;
-                    }
+                    Some((case, _)) => case.report(&report.splat),
                     None => {
                         fatal_outside |= report.splat.fatal;
                         let verdict = if report.splat.fatal {
