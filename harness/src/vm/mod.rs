@@ -67,6 +67,7 @@ impl Spec<'_> {
             Device::events(&scratch.join("events")),
             Device::control(&scratch.join("control")),
             Device::exit_on_panic(),
+            Device::trusted_timer(),
             Device::nmi_tells_all(),
             Device::guest_bin(&scratch.join("bin")),
         ];
