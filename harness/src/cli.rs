@@ -70,7 +70,7 @@ pub struct Common {
     /// What executes the guest; `auto` uses KVM only after a trial boot under it
     #[arg(long, value_enum, default_value_t = AccelFlag::Auto, value_name = "A", help_heading = "Common")]
     pub accel: AccelFlag,
-    /// Parallel jobs of make [default: the CPUs of this machine]
+    /// Parallel jobs of make, and guests at once [default: the CPUs of this machine; guests as its memory allows]
     #[arg(long, value_name = "N", help_heading = "Common")]
     pub jobs: Option<usize>,
     /// The folder for everything the harness makes [default: ~/.cache/redirect-peer]

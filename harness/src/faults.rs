@@ -19,7 +19,7 @@ use protocol::{Arm, CaseInfo};
 use crate::{
     cli, exec, fail,
     guest::Guest,
-    machine, request,
+    request,
     results::Run,
     run::{self, Job},
     session::{DEFAULT_BASE, Session},
@@ -187,6 +187,55 @@ const FAULTS: &[Fault] = &[
         Verdict::Lost,
         "record ",
     ),
+    fault(
+        "fault_garbage_and_silence",
+        "garbage comes over the port, then nothing for longer than the deadline",
+        Verdict::Lost,
+        "record ",
+    ),
+    Fault {
+        verdict: Verdict::Pass,
+        ..fault(
+            "fault_ends_without_done",
+            "the guest ends after a case, without a word",
+            Verdict::Lost,
+            "no `done`",
+        )
+    },
+    Fault {
+        verdict: Verdict::Pass,
+        after: Verdict::Missing,
+        ..fault(
+            "fault_done_too_early",
+            "the guest says that it is done before it is",
+            Verdict::Missing,
+            "never reported",
+        )
+    },
+    Fault {
+        verdict: Verdict::Pass,
+        ..fault(
+            "fault_done_twice",
+            "the guest says twice that it is done",
+            Verdict::Lost,
+            "after `done`",
+        )
+    },
+    Fault {
+        verdict: Verdict::Fail,
+        ..fault(
+            "fault_takes_a_failure_back",
+            "a case that failed runs again, and passes",
+            Verdict::Lost,
+            "had run already",
+        )
+    },
+    fault(
+        "fault_kernel_oopses_itself",
+        "the kernel ends the thread of a case with an oops",
+        Verdict::Crash,
+        "NULL pointer",
+    ),
     Fault {
         at: At::Killed,
         ..fault("fault_sleeps", "QEMU is killed", Verdict::Lost, "no `done`")
@@ -196,6 +245,12 @@ const FAULTS: &[Fault] = &[
         At::Kernel("rootfstype=none"),
         Verdict::Crash,
         "Unable to mount root",
+    ),
+    elsewhere(
+        "init never starts",
+        At::Kernel("rootdelay=100000"),
+        Verdict::Hang,
+        "before mounting root device",
     ),
     elsewhere(
         "the machine never starts",
@@ -286,7 +341,7 @@ pub fn try_all(
         .partition(|(_, f)| f.at != At::Killed);
     let mut came = Vec::new();
     let (jobs, faults): (Vec<_>, Vec<_>) = quiet.into_iter().unzip();
-    let runs = verify::at_once(&jobs, machine::guests(), &session.progress)?;
+    let runs = verify::at_once(&jobs, session.guests(), &session.progress)?;
     came.extend(faults.into_iter().zip(runs));
     // By itself: which QEMU is to be killed must be beyond doubt.
     for (job, fault) in killed {
@@ -326,8 +381,10 @@ impl Plan {
         Ok(Self {
             cases: vec![case(fault.case)?, case("fault_none_again")?],
             devices: device.into_iter().collect(),
-            boot_limit: match fault.at {
-                At::Qemu(_) => Duration::from_secs(2),
+            // Where it must hang, nothing is gained by waiting long.
+            boot_limit: match (fault.at, fault.run) {
+                (At::Qemu(_), _) => Duration::from_secs(2),
+                (At::Kernel(_), Verdict::Hang) => Duration::from_secs(6),
                 _ => run::BOOT_LIMIT,
             },
             console: dir.join(format!("{at}.log")),

@@ -134,6 +134,14 @@ impl Session {
         Ok(kernel)
     }
 
+    /// How many guests may run at once: as many as the machine holds, and no
+    /// more than `--jobs`.
+    pub fn guests(&self) -> usize {
+        machine::guests()
+            .min(self.common.jobs.unwrap_or(usize::MAX))
+            .max(1)
+    }
+
     /// virtme-ng, installed if need be.
     pub fn virtme_ng(&self) -> Result<VirtmeNg> {
         VirtmeNg::find(

@@ -124,7 +124,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             boot_limit: run::BOOT_LIMIT,
         })
         .collect();
-    let mut runs = at_once(&jobs, machine::guests(), &session.progress)?;
+    let mut runs = at_once(&jobs, session.guests(), &session.progress)?;
     for time in 1..=request.retry {
         again(&jobs, &mut runs, time, &console, session)?;
     }
@@ -189,7 +189,7 @@ fn again(
             ..jobs[*at]
         })
         .collect();
-    let came = at_once(&more, machine::guests(), &session.progress)?;
+    let came = at_once(&more, session.guests(), &session.progress)?;
     for ((at, _, _), came) in open.iter().zip(came) {
         for case in came.cases {
             // What is wrong with the guest as a whole is wrong with each case in it.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use protocol::{Event, Outcome, Record, reason};
+use protocol::{Event, Failure, Outcome, Record, reason};
 
 use super::Case;
 use crate::{
@@ -27,7 +27,7 @@ const PROVOKE: &str = "/sys/kernel/debug/provoke-crash/DIRECT";
 type Fault = (&'static str, u64, fn() -> Verdict);
 
 pub(super) fn cases() -> Vec<Case> {
-    let faults: [Fault; 19] = [
+    let faults: [Fault; 25] = [
         ("fault_none", 2_000, || Ok(())),
         ("fault_none_again", 2_000, || Ok(())),
         ("fault_fails", 2_000, || {
@@ -70,17 +70,47 @@ pub(super) fn cases() -> Vec<Case> {
         }),
         ("fault_forged_record", 2_000, || {
             // Well formed, but not where the stream is.
-            let record = Record {
-                seq: 1_000,
-                at_us: 0,
-                event: Event::CaseEnd {
-                    case: "fault_forged_record".into(),
-                    outcome: Outcome::Pass,
-                    duration_us: 1,
-                },
+            Ok(records(1_000, &[ended("fault_forged_record")])?)
+        }),
+        ("fault_garbage_and_silence", 2_000, || {
+            port(b"\x00\xff{\"seq\": nonsense}\n")?;
+            thread::sleep(Duration::from_secs(13));
+            Ok(())
+        }),
+        ("fault_ends_without_done", 2_000, || {
+            records(2, &[ended("fault_ends_without_done")])?;
+            std::process::exit(0)
+        }),
+        ("fault_done_too_early", 2_000, || {
+            let done = Event::Done { cases: 1 };
+            records(2, &[ended("fault_done_too_early"), done])?;
+            std::process::exit(0)
+        }),
+        ("fault_done_twice", 2_000, || {
+            let done = || Event::Done { cases: 1 };
+            records(2, &[ended("fault_done_twice"), done(), done()])?;
+            std::process::exit(0)
+        }),
+        ("fault_takes_a_failure_back", 2_000, || {
+            let case = || String::from("fault_takes_a_failure_back");
+            let failed = Event::CaseEnd {
+                case: case(),
+                outcome: Outcome::Fail(Failure {
+                    reason: reason::WRONG_VALUE.into(),
+                    message: "on purpose".into(),
+                    context: Vec::new(),
+                }),
+                duration_us: 1,
             };
-            let line = serde_json::to_string(&record).context("writing a record")?;
-            Ok(port((line + "\n").as_bytes())?)
+            records(
+                2,
+                &[failed, Event::CaseStart { case: case() }, ended(&case())],
+            )?;
+            std::process::exit(0)
+        }),
+        ("fault_kernel_oopses_itself", 6_000, || {
+            // The kernel ends this very thread.
+            Ok(write(PROVOKE, b"EXCEPTION")?)
         }),
         ("fault_fake_pass", 2_000, fake_pass),
         ("fault_console_flood", 6_000, console_flood),
@@ -122,6 +152,28 @@ fn provoke(what: &str) -> Result<()> {
 
 fn port(bytes: &[u8]) -> Result<()> {
     report::raw(bytes)
+}
+
+fn ended(case: &str) -> Event {
+    Event::CaseEnd {
+        case: case.into(),
+        outcome: Outcome::Pass,
+        duration_us: 1,
+    }
+}
+
+/// Writes well-formed records to the port, the first of them numbered `seq`.
+fn records(seq: u64, events: &[Event]) -> Result<()> {
+    for (seq, event) in (seq..).zip(events) {
+        let record = Record {
+            seq,
+            at_us: 0,
+            event: event.clone(),
+        };
+        let line = serde_json::to_string(&record).context("writing a record")?;
+        port((line + "\n").as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Says "pass" in every way that a careless reader might believe, then fails.
