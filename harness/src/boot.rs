@@ -96,6 +96,36 @@ pub struct Observed {
     pub boot_seconds: Option<f64>,
 }
 
+impl Observed {
+    /// Takes what the guest said.
+    pub fn take(&mut self, event: Event) {
+        match event {
+            Event::Hello {
+                kernel,
+                build_id,
+                cases,
+                ..
+            } => {
+                self.kernel = Some(kernel);
+                self.build_id = build_id;
+                self.announced = cases;
+            }
+            Event::CaseStart { case } => self.started.push(case),
+            Event::CaseEnd {
+                case,
+                outcome,
+                duration_us,
+            } => {
+                self.ended.insert(case, (outcome, duration_us));
+            }
+            Event::Metric { name, value, unit } => {
+                self.metrics.push(Metric { name, value, unit });
+            }
+            Event::Log { .. } | Event::Done { .. } => {}
+        }
+    }
+}
+
 /// Boots, watches to the end, and keeps the console in `keep` (appended).
 pub fn watch(
     spec: &Spec<'_>,
@@ -241,41 +271,26 @@ impl Watch {
     }
 
     fn take(&mut self, event: Event, step: &Doing<'_>) {
-        match event {
-            Event::Hello {
-                kernel,
-                build_id,
-                cases,
-                ..
-            } => {
-                self.seen.build_id = build_id;
-                self.seen.kernel = Some(kernel);
+        match &event {
+            Event::Hello { cases, .. } => {
                 self.seen.boot_seconds = Some(self.start.elapsed().as_secs_f64());
                 step.at(format!("{} cases", cases.len()));
-                self.seen.announced = cases;
                 self.enter();
             }
             Event::CaseStart { case } => {
-                self.enter();
                 step.at(format!("{} {case}", self.seen.ended.len() + 1));
-                self.seen.started.push(case.clone());
-                self.running = Some(case);
+                self.running = Some(case.clone());
+                self.enter();
             }
-            Event::CaseEnd {
-                case,
-                outcome,
-                duration_us,
-            } => {
+            Event::CaseEnd { .. } => {
                 self.running = None;
                 self.enter();
-                self.seen.ended.insert(case, (outcome, duration_us));
             }
-            Event::Metric { name, value, unit } => {
-                self.seen.metrics.push(Metric { name, value, unit });
-            }
-            Event::Log { text } => step.note(&text),
             Event::Done { .. } => self.enter(),
+            Event::Log { text } => step.note(text),
+            Event::Metric { .. } => {}
         }
+        self.seen.take(event);
     }
 
     /// Why the run must be ended now, if it must.

@@ -13,6 +13,7 @@ pub mod boot;
 pub mod cache;
 pub mod check;
 pub mod cli;
+pub mod collect;
 pub mod config;
 pub mod docs;
 pub mod exec;

@@ -10,6 +10,13 @@ use crate::{splat::Splat, verdict::Verdict};
 /// Changed whenever a reader of one version would misread the other.
 pub const VERSION: u32 = 1;
 
+/// How the state of a guest that hung begins, in [`Run::post_mortem`]; the name
+/// of a case follows, or [`OF_THE_RUN`].
+pub const STATE_OF: &str = "== ";
+
+/// See [`STATE_OF`]: no case was running.
+pub const OF_THE_RUN: &str = "the run itself";
+
 /// One invocation of the harness.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Results {

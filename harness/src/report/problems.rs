@@ -5,8 +5,7 @@ use protocol::Outcome;
 
 use super::text;
 use crate::{
-    results::{CaseResult, Results, Run},
-    run::{OF_THE_RUN, STATE_OF},
+    results::{CaseResult, OF_THE_RUN, Results, Run, STATE_OF},
     splat::Splat,
     verdict::Verdict,
 };
