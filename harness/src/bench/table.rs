@@ -104,7 +104,13 @@ fn compare<'a>(ours: &'a Measured, theirs: &Measured) -> Vec<Compared<'a>> {
     ours.costs
         .iter()
         .filter_map(|(full, cost)| {
-            let limit = limit(name(full)?.way, theirs.arm)?;
+            let name = name(full)?;
+            // A boot has each new connection cost 100,000 or 140,000 instructions
+            // throughout, by when RCU frees the ones before: no basis for an answer.
+            if name.what.contains(".tcp_crr.") {
+                return None;
+            }
+            let limit = limit(name.way, theirs.arm)?;
             let none = Vec::new();
             let other = theirs.costs.get(full).unwrap_or(&none);
             Some(Compared {
