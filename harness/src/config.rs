@@ -53,6 +53,24 @@ impl Fragment {
         Ok(())
     }
 
+    /// The same with some symbols set otherwise.
+    pub fn with(&self, set: &[(&str, &str)]) -> Self {
+        let mut other = self.clone();
+        for (symbol, value) in set {
+            other.0.insert((*symbol).to_owned(), (*value).to_owned());
+        }
+        other
+    }
+
+    /// The symbols whose value in a final .config is not the one asked for, as
+    /// `CONFIG_X=y became n`.
+    pub fn unmet(&self, config: &str) -> Vec<String> {
+        self.dropped(config)
+            .into_iter()
+            .map(|(symbol, wanted, got)| format!("CONFIG_{symbol}={wanted} became {got}"))
+            .collect()
+    }
+
     /// The fragment as a file for KCONFIG_ALLCONFIG.
     pub fn text(&self) -> String {
         self.0
@@ -104,7 +122,7 @@ impl Fragment {
 }
 
 /// The `depends on` lines of a symbol; `None` when the tree has no such symbol.
-fn depends_on(src: &Path, symbol: &str) -> Result<Option<Vec<String>>> {
+pub(crate) fn depends_on(src: &Path, symbol: &str) -> Result<Option<Vec<String>>> {
     let files = Program::new("git")
         .arg("-C")
         .arg(src)
@@ -170,6 +188,20 @@ mod tests {
         let dropped = f.dropped("CONFIG_A=m\nCONFIG_C=y\nCONFIG_D=y\n");
         let names: Vec<&str> = dropped.iter().map(|d| d.0).collect();
         assert_eq!(names, ["A", "B", "C"]);
+    }
+
+    /// Verify that what is set otherwise has the last word, and is missed when it is lost.
+    #[test]
+    fn set_otherwise() {
+        let mut f = Fragment::default();
+        f.merge("CONFIG_A=y\n").unwrap();
+        let other = f.with(&[("A", "n"), ("B", "m")]);
+        assert_eq!(other.text(), "# CONFIG_A is not set\nCONFIG_B=m\n");
+        assert_eq!(other.unmet("CONFIG_B=m\n"), Vec::<String>::new());
+        assert_eq!(
+            other.unmet("CONFIG_A=y\nCONFIG_B=m\n"),
+            ["CONFIG_A=n became y"]
+        );
     }
 
     /// Verify that a damaged fragment is refused rather than half read.

@@ -48,6 +48,8 @@ pub struct Recipe {
     pub fragment: Fragment,
     /// Parallel jobs of make.
     pub jobs: usize,
+    /// Whether the compiler is to warn as with W=1; make.log has what it said.
+    pub warnings: bool,
 }
 
 /// Set for every make: what would otherwise differ between two builds of the
@@ -80,8 +82,12 @@ pub fn build(
     let key = Key::new("kernel")
         .with(commit)
         .with(recipe.fragment.text())
-        .with(&compiler)
-        .hex();
+        .with(&compiler);
+    let key = if recipe.warnings {
+        key.with("W=1").hex()
+    } else {
+        key.hex()
+    };
     let image = out.join("arch/x86/boot/bzImage");
     let kernel = |cached| -> Result<Kernel> {
         let vmlinux = out.join("vmlinux");
@@ -132,9 +138,10 @@ pub fn build(
         src: &src,
         out: &out,
         jobs: recipe.jobs,
+        compiler: "gcc",
     };
     configure(&make, &recipe.fragment, &compiler, step)?;
-    compile(&make, step)?;
+    compile(&make, recipe.warnings, step)?;
     if !image.is_file() {
         bail!("make succeeded without making {}", image.display());
     }
@@ -193,15 +200,22 @@ pub fn compiler() -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-struct Make<'a> {
-    cache: &'a Cache,
-    src: &'a Path,
-    out: &'a Path,
-    jobs: usize,
+/// How make is called on a kernel.
+pub(crate) struct Make<'a> {
+    /// Has the compiler's own cache.
+    pub(crate) cache: &'a Cache,
+    /// The sources.
+    pub(crate) src: &'a Path,
+    /// A folder directly below them.
+    pub(crate) out: &'a Path,
+    /// Parallel jobs.
+    pub(crate) jobs: usize,
+    /// `gcc` or `clang`.
+    pub(crate) compiler: &'a str,
 }
 
 impl Make<'_> {
-    fn call(&self) -> Program {
+    pub(crate) fn call(&self) -> Program {
         let mut make = Program::new("make")
             .arg("-C")
             .arg(self.src)
@@ -215,12 +229,14 @@ impl Make<'_> {
             // not see that piggy.S includes the compressed kernel with .incbin, and
             // puts another kernel of the same size into the image.
             make = make
-                .arg("CC=ccache gcc")
+                .arg(format!("CC=ccache {}", self.compiler))
                 .env("CCACHE_NODEPEND", "1")
                 .env("CCACHE_DIR", self.cache.path("ccache"))
                 .env("CCACHE_NOHASHDIR", "1")
                 .env("CCACHE_SLOPPINESS", "time_macros")
                 .env("CCACHE_MAXSIZE", "5G");
+        } else {
+            make = make.arg(format!("CC={}", self.compiler));
         }
         FIXED
             .iter()
@@ -263,12 +279,13 @@ fn configure(make: &Make<'_>, fragment: &Fragment, compiler: &str, step: &Doing<
     )
 }
 
-fn compile(make: &Make<'_>, step: &Doing<'_>) -> Result<()> {
+fn compile(make: &Make<'_>, warnings: bool, step: &Doing<'_>) -> Result<()> {
     let log = make.log();
     let _ = fs::remove_file(&log);
     let file = fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
     let mut running = make
         .call()
+        .args(warnings.then_some("W=1"))
         .arg("bzImage")
         .spawn(file.try_clone()?.into(), file.into())?;
     let status = loop {

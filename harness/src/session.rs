@@ -121,6 +121,7 @@ impl Session {
             flavor: flavor.to_owned(),
             fragment: Fragment::of_flavor(&self.project, flavor, &tree.base)?,
             jobs: self.common.jobs.unwrap_or_else(machine::cpus),
+            warnings: false,
         };
         let what = format!("{} {}", tree.base.line, arm.word());
         let what = if flavor == "default" {

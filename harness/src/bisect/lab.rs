@@ -123,6 +123,7 @@ impl<'a> Kernels<'a> {
                     &tree.base,
                 )?,
                 jobs: self.session.common.jobs.unwrap_or_else(machine::cpus),
+                warnings: false,
             };
             let step = self
                 .session

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The cover letter: the part that is written by hand (kernel-patches/cover.txt
+//! and changes.txt) and the part that comes from results. Pure.
+
+use std::fmt::Write;
+
+use anyhow::Result;
+use protocol::Arm;
+
+use crate::{
+    bench::{Bench, Measured},
+    request,
+    results::{Results, Run},
+    verdict::Verdict,
+};
+
+/// The hand-written part: first line the subject, then the text.
+pub fn written(text: &str) -> Result<(&str, &str)> {
+    match text.split_once("\n\n") {
+        Some((subject, body)) if !subject.contains('\n') && !body.trim().is_empty() => {
+            Ok((subject.trim(), body.trim_end()))
+        }
+        _ => Err(request!(
+            "a cover letter's text is a line for the subject, an empty line, and what the series is for"
+        )),
+    }
+}
+
+/// What changed up to a posting, newest first, out of changes.txt: a line `v2:`
+/// and what follows it, up to the next. Empty for a first posting. A posting
+/// that nothing is said of is refused: reviewers ask for it.
+pub fn changes(text: &str, posting: u32) -> Result<String> {
+    let mut sections: Vec<(u32, String)> = Vec::new();
+    for line in text.lines() {
+        let number = line
+            .strip_prefix('v')
+            .and_then(|l| l.strip_suffix(':'))
+            .and_then(|n| n.parse().ok());
+        match (number, sections.last_mut()) {
+            (Some(n), _) => sections.push((n, String::new())),
+            (None, Some((_, body))) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    let mut out = String::new();
+    for n in (2..=posting).rev() {
+        let body = sections
+            .iter()
+            .find(|(m, _)| *m == n)
+            .map(|(_, b)| b.trim_end())
+            .filter(|b| !b.trim().is_empty())
+            .ok_or_else(|| {
+                request!("kernel-patches/changes.txt says nothing of v{n}: add a line `v{n}:` and what changed since v{}", n - 1)
+            })?;
+        let _ = writeln!(out, "Changes in v{n}:\n{body}\n");
+    }
+    Ok(out)
+}
+
+/// The runs of one base with the commit that is exported, and with its
+/// baseline. Refuses results that are about something else, or bad.
+pub fn runs_for<'r>(
+    results: &'r Results,
+    base: &str,
+    baseline: &str,
+    patched: &str,
+) -> Result<Vec<&'r Run>> {
+    let runs: Vec<&Run> = results.runs.iter().filter(|r| r.base == base).collect();
+    let of = |arm| runs.iter().filter(move |r| r.arm == arm);
+    for (arm, commit) in [(Arm::Baseline, baseline), (Arm::Patched, patched)] {
+        let Some(run) = of(arm).next() else {
+            return Err(request!(
+                "the results have no run of {base} {}: run `cargo harness verify --base {base} --results DIR`",
+                arm.word()
+            ));
+        };
+        if let Some(other) = of(arm).find(|r| r.commit != commit) {
+            return Err(request!(
+                "the results are about another {}: {:.12} was tested and {commit:.12} is what the patches give now; run `cargo harness verify --base {base} --results DIR` again",
+                run.arm.word(),
+                other.commit
+            ));
+        }
+    }
+    let bad: usize = runs
+        .iter()
+        .map(|r| {
+            let cases = r.cases.iter().filter(|c| !c.verdict.is_good()).count();
+            cases + usize::from(cases == 0 && (!r.verdict.is_good() || r.cases.is_empty()))
+        })
+        .sum();
+    if bad > 0 {
+        return Err(request!(
+            "the results have {} for {base}: a series with those is not posted",
+            count(bad, "bad verdict")
+        ));
+    }
+    Ok(runs)
+}
+
+/// What was tested, as a paragraph and a table.
+pub fn tests(results: &Results, runs: &[&Run]) -> String {
+    let shown: Vec<Verdict> = Verdict::ALL
+        .into_iter()
+        .filter(|v| runs.iter().any(|r| number(r, *v) > 0))
+        .collect();
+    let name = |run: &Run| {
+        let flavor = if run.flavor == "default" {
+            String::new()
+        } else {
+            format!(" {}", run.flavor)
+        };
+        format!("{} {}{flavor}", run.source, run.arm.word())
+    };
+    let first = runs.iter().map(|r| name(r).len()).max().unwrap_or(0);
+    let mut out = format!(
+        "Tests: {}, run in QEMU ({}) on each of these kernels:\n\n  {:first$}  cases",
+        count(results.cases.len(), "case"),
+        if results.machine.accel == "tcg" {
+            "software emulation"
+        } else {
+            &results.machine.accel
+        },
+        "Linux",
+    );
+    for verdict in &shown {
+        let _ = write!(out, "  {}", verdict);
+    }
+    out.push('\n');
+    for run in runs {
+        let _ = write!(out, "  {:first$}  {:5}", name(run), run.cases.len());
+        for verdict in &shown {
+            let width = verdict.to_string().len();
+            let _ = write!(out, "  {:width$}", number(run, *verdict));
+        }
+        out.push('\n');
+    }
+    if shown.contains(&Verdict::ExpectedFail) {
+        out.push_str(
+            "\nexpected-fail: on the baseline the case uses a helper that is not there, and\nmust fail for that reason.\n",
+        );
+    }
+    if runs.iter().any(|r| r.arm == Arm::Upstream) {
+        out.push_str(
+            "upstream is the release with the helper that it has: a case that must fail\nthere shows a difference that this series makes on purpose.\n",
+        );
+    }
+    out
+}
+
+/// `1 case`, `2 cases`.
+fn count(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+fn number(run: &Run, verdict: Verdict) -> usize {
+    run.cases.iter().filter(|c| c.verdict == verdict).count()
+}
+
+/// The ways that are compared in a letter.
+const WAYS: [&str; 4] = ["host", "stack", "redirect", "redirect_peer"];
+
+/// Instructions for a transaction on the kernel with the series; empty when
+/// nothing was measured. Refuses figures of another commit.
+pub fn costs(bench: &Bench, base: &str, patched: &str) -> Result<String> {
+    let Some(kernel) = bench
+        .kernels
+        .iter()
+        .find(|k| k.base == base && k.arm == Arm::Patched)
+    else {
+        return Ok(String::new());
+    };
+    if kernel.commit != patched {
+        return Err(request!(
+            "bench.json is about {:.12}, and {patched:.12} is what the patches give now; run `cargo harness bench --base {base} --results DIR` again",
+            kernel.commit
+        ));
+    }
+    Ok(cost_table(kernel))
+}
+
+/// How far the boots of one kernel may be apart for a figure to be shown.
+const APART: f64 = 0.01;
+
+/// The higher of a figure's boots; `None` when they do not agree, or there is
+/// only one: such a figure tells a reader nothing.
+fn agreed(costs: &[f64]) -> Option<f64> {
+    let low = costs.iter().copied().min_by(f64::total_cmp)?;
+    let high = costs.iter().copied().max_by(f64::total_cmp)?;
+    (costs.len() > 1 && low > 0.0 && high / low <= 1.0 + APART).then_some(high)
+}
+
+fn cost_table(kernel: &Measured) -> String {
+    let mut whats: Vec<&str> = kernel
+        .costs
+        .keys()
+        .filter_map(|k| k.strip_suffix(".redirect_peer"))
+        .filter(|w| !w.ends_with(".local"))
+        .collect();
+    whats.sort_unstable();
+    let of = |what: &str| -> Option<Vec<f64>> {
+        WAYS.iter()
+            .map(|way| agreed(kernel.costs.get(&format!("{what}.{way}"))?))
+            .collect()
+    };
+    let (shown, left_out): (Vec<_>, Vec<_>) = whats
+        .into_iter()
+        .map(|what| (what, of(what)))
+        .partition(|(_, costs)| costs.is_some());
+    let first = shown.iter().map(|(w, _)| w.len()).max().unwrap_or(0);
+    let mut out = format!(
+        "Instructions for a transaction on {} with the series, counted by QEMU\n(icount, one CPU; this is CPU cost, not the wait for another softirq pass\nunder load), the higher of the boots:\n\n  {:first$}",
+        kernel.source, ""
+    );
+    for way in WAYS {
+        let _ = write!(out, "  {way:>13}");
+    }
+    out.push('\n');
+    for (what, costs) in &shown {
+        let _ = write!(out, "  {what:first$}");
+        for cost in costs.iter().flatten() {
+            let _ = write!(out, "  {cost:>13.0}");
+        }
+        out.push('\n');
+    }
+    if !left_out.is_empty() {
+        let names: Vec<&str> = left_out.iter().map(|(what, _)| *what).collect();
+        let _ = writeln!(
+            out,
+            "\nLeft out, as the boots are more than 1 % apart: {}.",
+            names.join(", ")
+        );
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(name: &str) -> Results {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/results/");
+        crate::report::load(std::path::Path::new(&format!("{path}{name}.json"))).unwrap()
+    }
+
+    /// Verify that a figure is shown only where the boots agree, that what is
+    /// left out is named, and that figures of another commit are refused.
+    #[test]
+    fn only_figures_that_boots_agree_on() {
+        let cost =
+            |what: &str, high: f64| WAYS.map(|way| (format!("{what}.{way}"), vec![100.0, high]));
+        let costs = cost("veth.tcp_rr.v4", 100.5)
+            .into_iter()
+            .chain(cost("veth.tcp_crr.v4", 140.0))
+            .collect();
+        let kernel = Measured {
+            base: "6.12".into(),
+            source: "6.12.1".into(),
+            arm: Arm::Patched,
+            commit: "c".into(),
+            costs,
+        };
+        let text = cost_table(&kernel);
+        assert!(text.contains("\n  veth.tcp_rr.v4  "), "{text}");
+        assert!(!text.contains("140"), "{text}");
+        assert!(text.contains("apart: veth.tcp_crr.v4."), "{text}");
+        let bench = Bench {
+            version: crate::bench::VERSION,
+            started: 0,
+            seconds: 0.0,
+            machine: crate::results::Machine::default(),
+            kernels: vec![kernel],
+        };
+        assert!(costs_text(&bench, "c").contains("veth.tcp_rr.v4"));
+        assert!(super::costs(&bench, "6.12", "other").is_err());
+    }
+
+    fn costs_text(bench: &Bench, commit: &str) -> String {
+        super::costs(bench, "6.12", commit).expect("figures of this commit")
+    }
+
+    /// Verify that a letter needs a subject and a text.
+    #[test]
+    fn letter_has_a_subject() {
+        assert_eq!(written("s\n\nbody\n").unwrap(), ("s", "body"));
+        for bad in ["", "s", "s\n\n", "s\nmore\n\nbody"] {
+            assert!(written(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// Verify that all changes up to a posting are said, newest first, and that
+    /// a posting without any is refused.
+    #[test]
+    fn changes_are_said() {
+        let text = "# kept by hand\n\nv2:\n- one\n\nv3:\n- two\n";
+        assert_eq!(changes(text, 1).unwrap(), "");
+        assert_eq!(
+            changes(text, 3).unwrap(),
+            "Changes in v3:\n- two\n\nChanges in v2:\n- one\n\n"
+        );
+        assert!(changes(text, 4).unwrap_err().to_string().contains("v4"));
+    }
+
+    /// Verify that numbers are only taken from results about these very commits,
+    /// and never from bad ones.
+    #[test]
+    fn results_must_be_about_the_series() {
+        let good = sample("good");
+        let commit = |arm| {
+            let run = good.runs.iter().find(|r| r.arm == arm).unwrap();
+            (run.base.clone(), run.commit.clone())
+        };
+        let (base, baseline) = commit(Arm::Baseline);
+        let (_, patched) = commit(Arm::Patched);
+        let runs = runs_for(&good, &base, &baseline, &patched).unwrap();
+        let text = tests(&good, &runs);
+        assert!(text.contains("patched"), "{text}");
+        for (baseline, patched) in [("other", patched.as_str()), (baseline.as_str(), "other")] {
+            let error = runs_for(&good, &base, baseline, patched).unwrap_err();
+            assert!(error.to_string().contains("another"), "{error}");
+        }
+        assert!(runs_for(&good, "4.4", &baseline, &patched).is_err());
+        let bad = sample("bad");
+        let commit = |arm| {
+            let run = bad.runs.iter().find(|r| r.arm == arm);
+            run.map(|r| r.commit.clone()).unwrap_or_default()
+        };
+        let error = runs_for(
+            &bad,
+            &bad.runs[0].base,
+            &commit(Arm::Baseline),
+            &commit(Arm::Patched),
+        )
+        .unwrap_err();
+        assert!(error.to_string().contains("bad verdict"), "{error}");
+    }
+}

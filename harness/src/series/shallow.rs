@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A shallow build: of a commit only the objects that a patch concerns, in
+//! several configurations, for what the compilers have to say about them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    messages::{self, Message},
+    variants::{VARIANTS, Variant, WITHOUT_DEBUG_INFO},
+};
+use crate::{
+    cache::{Cache, Key, write_whole},
+    config::{Fragment, depends_on},
+    exec::{Output, Program, tail},
+    kernel::Make,
+    source,
+    tree::Tree,
+};
+
+/// Changed whenever a saved [`Built`] would mean something else.
+const FORMAT: &str = "1";
+
+/// What became of a list of objects.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Built {
+    /// What was complained about.
+    pub messages: Vec<Message>,
+    /// Objects that the configuration does not have.
+    pub absent: Vec<String>,
+    /// End of make's output when it failed and no message says why; empty otherwise.
+    pub broken: String,
+}
+
+/// The tool of a run of make on objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// The variant's compiler, with W=1.
+    Compiler,
+    /// sparse, on the objects' sources.
+    Sparse,
+}
+
+/// Whether a variant can be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It is configured.
+    Yes,
+    /// This tree has no such thing, for the reason given.
+    NotHere(String),
+}
+
+/// A checkout of a tree with a build folder for each variant.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    cache: &'a Cache,
+    tree: &'a Tree,
+    src: PathBuf,
+    fragment: Fragment,
+    jobs: usize,
+    gcc: String,
+    /// The program, and what it says of itself; or why there is none.
+    clang: Result<(String, String), String>,
+    sparse: Option<String>,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench in the cache with `commit` checked out, which is any of the
+    /// tree's.
+    pub fn open(
+        cache: &'a Cache,
+        tree: &'a Tree,
+        fragment: &Fragment,
+        commit: &str,
+        jobs: usize,
+    ) -> Result<Self> {
+        let src = cache.folder(format!("src/{}", tree.slot))?.join("series");
+        cache.need_space(
+            if src.exists() { 500 } else { 2_500 },
+            "a checkout of a kernel with a few build folders",
+        )?;
+        tree.repo.checkout(&src, commit)?;
+        Ok(Self {
+            cache,
+            tree,
+            fragment: fragment.with(WITHOUT_DEBUG_INFO),
+            jobs,
+            gcc: crate::kernel::compiler()?,
+            clang: clang_for(&src)?,
+            sparse: first_line("sparse")?,
+            src,
+        })
+    }
+
+    /// Where the sources are.
+    pub fn src(&self) -> &Path {
+        &self.src
+    }
+
+    /// Has the checkout show `commit`.
+    pub fn at(&self, commit: &str) -> Result<()> {
+        self.tree.repo.checkout(&self.src, commit)
+    }
+
+    /// What a tool says of itself, or why it cannot be used here.
+    pub fn tool(&self, tool: Tool, variant: &Variant) -> Result<&str, &str> {
+        match tool {
+            Tool::Sparse => self
+                .sparse
+                .as_deref()
+                .ok_or("sparse is missing; as root: apt-get install sparse"),
+            Tool::Compiler if variant.clang => match &self.clang {
+                Ok((_, says)) => Ok(says),
+                Err(why) => Err(why),
+            },
+            Tool::Compiler => Ok(&self.gcc),
+        }
+    }
+
+    fn out(&self, variant: &Variant) -> PathBuf {
+        self.src
+            .join(format!(".check-{}", variant.name.replace('=', "-")))
+    }
+
+    fn make<'s>(&'s self, variant: &Variant, out: &'s Path, jobs: usize) -> Make<'s> {
+        Make {
+            cache: self.cache,
+            src: &self.src,
+            out,
+            jobs,
+            compiler: match &self.clang {
+                Ok((program, _)) if variant.clang => program,
+                _ => "gcc",
+            },
+        }
+    }
+
+    /// Configures a variant in what is checked out, unless it is.
+    pub fn ready(&self, variant: &Variant) -> Result<Ready> {
+        if !variant.symbol.is_empty() && depends_on(&self.src, variant.symbol)?.is_none() {
+            return Ok(Ready::NotHere(format!(
+                "Linux {} has no CONFIG_{}",
+                self.tree.version, variant.symbol
+            )));
+        }
+        let plain = self.out(&VARIANTS[0]);
+        let out = self.out(variant);
+        if out != plain && !out.exists() && plain.join(".config").is_file() {
+            // The tools that make builds first are the same in all of them.
+            Program::new("cp")
+                .args(["--archive", "--reflink=auto"])
+                .args([&plain, &out])
+                .read()?;
+            moved(&plain, &out)?;
+        }
+        fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+        let wanted = self.fragment.with(variant.set).with(variant.goal);
+        let mut unmet = self.configure(variant, &out, &wanted)?;
+        if !unmet.is_empty() && !variant.further.is_empty() {
+            unmet = self.configure(variant, &out, &wanted.with(variant.further))?;
+        }
+        if variant.symbol == "PREEMPT_RT" && !unmet.is_empty() && !self.has_rt()? {
+            return Ok(Ready::NotHere(format!(
+                "Linux {} has no PREEMPT_RT on x86",
+                self.tree.version
+            )));
+        }
+        if !unmet.is_empty() {
+            bail!(
+                "the configuration {} cannot be had: {}",
+                variant.name,
+                unmet.join(", ")
+            );
+        }
+        Ok(Ready::Yes)
+    }
+
+    fn has_rt(&self) -> Result<bool> {
+        let kconfig = fs::read_to_string(self.src.join("arch/x86/Kconfig"))?;
+        Ok(kconfig.contains("select ARCH_SUPPORTS_RT"))
+    }
+
+    /// Configures unless that was done; gives what did not come out as it must.
+    fn configure(&self, variant: &Variant, out: &Path, wanted: &Fragment) -> Result<Vec<String>> {
+        let compiler = self.tool(Tool::Compiler, variant).unwrap_or_default();
+        let stamp = out.join(".redirect-peer-asked");
+        let asked = format!("{compiler}\n{}\n{}", self.tree.version, wanted.text());
+        let config = out.join(".config");
+        if !config.is_file()
+            || fs::read_to_string(&stamp).is_ok_and(|s| s != asked)
+            || !stamp.is_file()
+        {
+            let file = out.join("fragment.config");
+            write_whole(&file, wanted.text().as_bytes())?;
+            let make = self.make(variant, out, self.jobs);
+            let mut all = std::ffi::OsString::from("KCONFIG_ALLCONFIG=");
+            all.push(&file);
+            make.call().args(["-s", "allnoconfig"]).arg(all).read()?;
+            write_whole(&stamp, asked.as_bytes())?;
+        }
+        let text = fs::read_to_string(&config)?;
+        Ok(if variant.goal.is_empty() {
+            wanted.unmet(&text)
+        } else {
+            Fragment::default().with(variant.goal).unmet(&text)
+        })
+    }
+
+    /// Builds what every object needs: headers that are generated, and tools.
+    pub fn prepare(&self, variant: &Variant) -> Result<Output> {
+        let out = self.out(variant);
+        self.make(variant, &out, self.jobs)
+            .call()
+            .args(["-s", "prepare"])
+            .output()
+    }
+
+    /// Has `tool` look at `objects` of what is checked out, which is `commit`,
+    /// with `jobs` in parallel. What is known is not done again.
+    pub fn look(
+        &self,
+        tool: Tool,
+        variant: &Variant,
+        commit: &str,
+        objects: &[String],
+        jobs: usize,
+    ) -> Result<Built> {
+        let out = self.out(variant);
+        let config = fs::read(out.join(".config"))?;
+        let key = Key::new("shallow")
+            .with(FORMAT)
+            .with(commit)
+            .with(&config)
+            .with(self.tool(tool, variant).unwrap_or_default())
+            .with(format!("{tool:?}"))
+            .with(objects.join("\n"))
+            .hex();
+        let saved = format!("series/{key}.json");
+        if let Some(known) = self.cache.load(&saved) {
+            return Ok(known);
+        }
+        let make = self.make(variant, &out, jobs);
+        let call = || make.call().args(["-s", "-k", "W=1"]).args(objects);
+        let said = match tool {
+            Tool::Compiler => {
+                // What is up to date would have nothing to say.
+                for object in objects {
+                    let _ = fs::remove_file(out.join(object));
+                }
+                call().output()?
+            }
+            Tool::Sparse => {
+                // Compiled first, so that what is printed then is sparse's alone.
+                call().output()?;
+                call().args(["C=2", "CHECK=sparse"]).output()?
+            }
+        };
+        let built = read(&said, objects, &out);
+        self.cache.save(&saved, &built)?;
+        Ok(built)
+    }
+}
+
+fn read(said: &Output, objects: &[String], out: &Path) -> Built {
+    let text = format!("{}\n{}", said.stdout, said.stderr);
+    let messages = messages::parse(&text);
+    let missing: Vec<&String> = objects.iter().filter(|o| !out.join(o).is_file()).collect();
+    let no_rule = |o: &str| text.contains(&format!("No rule to make target '{o}'"));
+    let (absent, failed): (Vec<&String>, Vec<&String>) = missing
+        .into_iter()
+        .partition(|o| said.status.success() || no_rule(o));
+    let explained = messages.iter().any(|m| m.error);
+    let broken = if !explained && !failed.is_empty() {
+        tail(&said.stderr, 6)
+    } else {
+        String::new()
+    };
+    Built {
+        messages,
+        absent: absent.into_iter().cloned().collect(),
+        broken,
+    }
+}
+
+/// Has make take the tools in `to`, a copy of `from`, for what they are: their
+/// command lines, which it compares, have the folder's name in them.
+fn moved(from: &Path, to: &Path) -> Result<()> {
+    let tools = to.join("tools");
+    if !tools.is_dir() {
+        return Ok(());
+    }
+    let name = |dir: &Path| {
+        format!(
+            "/{}/",
+            dir.file_name().unwrap_or_default().to_string_lossy()
+        )
+    };
+    // Both names are ours, and hold nothing that sed would not take for itself.
+    Program::new("find")
+        .arg(&tools)
+        .args(["-name", ".*.cmd", "-exec", "sed", "-i"])
+        .arg(format!("s|{}|{}|g", name(from), name(to)))
+        .args(["{}", "+"])
+        .read()
+        .map(drop)
+}
+
+/// A clang that is new enough for the kernel at `src`: `clang`, or the newest of
+/// those with their number in the name. Else why there is none.
+fn clang_for(src: &Path) -> Result<Result<(String, String), String>> {
+    // Lines before 5.13 have no such script, and take any clang that is about.
+    let script = "scripts/min-tool-version.sh";
+    let least = if src.join(script).is_file() {
+        Program::new("sh").args([script, "llvm"]).dir(src).read()?
+    } else {
+        String::new()
+    };
+    let least = least.trim();
+    let numbered = (11..40).rev().map(|n| format!("clang-{n}"));
+    let mut found = None;
+    for program in std::iter::once("clang".to_owned()).chain(numbered) {
+        let Some(says) = first_line(&program)? else {
+            continue;
+        };
+        if new_enough(&says, least) {
+            return Ok(Ok((program, says)));
+        }
+        found.get_or_insert(says);
+    }
+    let major = least.split('.').next().unwrap_or_default();
+    Ok(Err(match found {
+        Some(says) => format!(
+            "{says} is older than the {least} that this kernel asks for; as root: apt-get install clang-{major} (or a later one)"
+        ),
+        None => "clang is missing; as root: apt-get install clang".into(),
+    }))
+}
+
+/// Whether `clang version 14.0.6 ...` is at least `least`, `17.0.1`.
+fn new_enough(says: &str, least: &str) -> bool {
+    let number = |text: &str| -> Vec<u32> {
+        text.split('.')
+            .map_while(|p| {
+                let digits: String = p.chars().take_while(char::is_ascii_digit).collect();
+                digits.parse().ok()
+            })
+            .collect()
+    };
+    let version = says.split("version ").nth(1).unwrap_or_default();
+    number(version) >= number(least)
+}
+
+/// First line of what a program says of itself; `None` when there is none.
+fn first_line(program: &str) -> Result<Option<String>> {
+    if !source::has(program) {
+        return Ok(None);
+    }
+    let text = Program::new(program).arg("--version").read()?;
+    let line = text.lines().next().unwrap_or_default();
+    Ok(Some(if line.contains(program) {
+        line.to_owned()
+    } else {
+        format!("{program} {line}")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that versions are compared as numbers, and that no demand is met by any.
+    #[test]
+    fn clang_must_be_new_enough() {
+        let says = "Debian clang version 14.0.6";
+        assert!(new_enough(says, "13.0.1"));
+        assert!(!new_enough(says, "17.0.1"));
+        assert!(new_enough(
+            "Debian clang version 19.1.7 (3~deb12u1)",
+            "9.0.0"
+        ));
+        assert!(new_enough(says, ""));
+    }
+}

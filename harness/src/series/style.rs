@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `scripts/checkpatch.pl --strict` of the tree itself.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::finding::{Finding, Outcome};
+use crate::exec::{Program, describe, tail};
+
+const TOOL: &str = "checkpatch --strict";
+
+/// Runs the checkpatch of the tree at `src` over a patch file.
+pub fn style(src: &Path, patch: &Path) -> Result<Outcome> {
+    let patch = patch.canonicalize()?;
+    let said = Program::new("perl")
+        .arg("scripts/checkpatch.pl")
+        .args([
+            "--strict",
+            "--terse",
+            "--showfile",
+            "--show-types",
+            "--no-summary",
+            "--color=never",
+        ])
+        .arg(&patch)
+        .dir(src)
+        .output()?;
+    let findings = read(&said.stdout, &patch.display().to_string());
+    // It ends with a failure exactly when it has found something.
+    if findings.is_empty() != said.status.success() {
+        return Ok(Outcome::Untold {
+            why: format!(
+                "scripts/checkpatch.pl ended with {}: {}",
+                describe(said.status),
+                tail(&format!("{}{}", said.stdout, said.stderr), 3)
+            ),
+        });
+    }
+    Ok(Outcome::of(findings))
+}
+
+/// The lines of `--terse`: `net/core/dev.c:12: CHECK:TYPE: text`. What is about
+/// the message has no file, or the patch's.
+fn read(output: &str, patch: &str) -> Vec<Finding> {
+    output
+        .lines()
+        .filter_map(|l| {
+            let at = ["ERROR:", "WARNING:", "CHECK:"]
+                .iter()
+                .filter_map(|w| l.find(w))
+                .min()?;
+            let (place, text) = l.split_at(at);
+            let mut place = place.trim_end_matches([':', ' ']).rsplitn(2, ':');
+            let (last, first) = (place.next().unwrap_or_default(), place.next());
+            let (file, line) = match (first, last.parse().ok()) {
+                (Some(file), Some(line)) => (file, Some(line)),
+                _ => (last, None),
+            };
+            Some(Finding {
+                file: if file.is_empty() { patch } else { file }.to_owned(),
+                line,
+                tool: TOOL.to_owned(),
+                text: text.to_owned(),
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a complaint is read with its place, and one about the
+    /// message with the patch for a file.
+    #[test]
+    fn complaints_have_a_place() {
+        let output = "net/core/dev.c:12: WARNING:LONG_LINE: line length of 120 exceeds 100 columns\nERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)\n/p/0001-x.patch:7: WARNING:COMMIT_LOG_LONG_LINE: too long\n";
+        let read = read(output, "/p/0001-x.patch");
+        let places: Vec<_> = read.iter().map(|f| (f.file.as_str(), f.line)).collect();
+        assert_eq!(
+            places,
+            [
+                ("net/core/dev.c", Some(12)),
+                ("/p/0001-x.patch", None),
+                ("/p/0001-x.patch", Some(7)),
+            ]
+        );
+    }
+}

@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `series check` on a tree that is built by make and gcc as a kernel is, and
+//! is small enough for a test: each check sees what it is there for.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+const MAKEFILE: &str = "\
+VERSION = 6
+PATCHLEVEL = 12
+SUBLEVEL = 1
+EXTRAVERSION =
+
+allnoconfig:
+\t@cp $(KCONFIG_ALLCONFIG) $(O)/.config
+\t@sed -n 's/^\\(CONFIG_[A-Z0-9_]*\\)=y$$/#define \\1 1/p' $(O)/.config > $(O)/autoconf.h
+
+prepare:
+\t@true
+
+net/core/%.o: net/core/%.c FORCE
+\t@mkdir -p $(O)/net/core
+\t@$(CC) -Wall -I include -include $(O)/autoconf.h -c -o $(O)/$@ $<
+\t$(if $(filter 2,$(C)),@$(CHECK) -I include -include $(O)/autoconf.h $<)
+FORCE:
+";
+
+/// PREEMPT_RT and NETKIT are left out: this line does not have them.
+const KCONFIG: &str = "config NET_CLS_ACT\nconfig NET_INGRESS\nconfig VETH\nconfig IPV6\n";
+
+const CHECKPATCH: &str = "\
+open(my $f, '<', $ARGV[-1]) or die;
+exit 0 if grep { /^Signed-off-by: / } <$f>;
+print \"ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)\\n\";
+exit 1;
+";
+
+const BPF_DOC: &str = r"
+import re, sys
+text = open(sys.argv[sys.argv.index('--filename') + 1]).read()
+ids = dict(re.findall(r'FN\((\w+), (\d+)', text))
+if '--header' in sys.argv:
+    for name in re.findall(r'\* long bpf_(\w+)\(', text):
+        print('static long (*bpf_%s)(void) = (void *) %s;' % (name, ids[name]))
+";
+
+const HEADER: &str = "\
+/*
+ * long bpf_one(void)
+ */
+#define ___BPF_FUNC_MAPPER(FN, ctx...) \\
+\tFN(unspec, 0, ##ctx) \\
+\tFN(one, 1, ##ctx) \\
+\t/* */
+";
+
+const UAPI: &str = "include/uapi/linux/bpf.h";
+const TOOLS: &str = "tools/include/uapi/linux/bpf.h";
+const DEV: &str = "net/core/dev.c";
+
+const SIGNED: &str = "\n\nBody.\n\nSigned-off-by: A <a@b>";
+
+fn git(dir: &Path, args: &[&str]) {
+    let out = Command::new("git")
+        .arg("-C")
+        .arg(dir)
+        .args(["-c", "user.name=A", "-c", "user.email=a@b"])
+        .args(args)
+        .output()
+        .expect("git starts");
+    assert!(out.status.success(), "git {args:?}: {out:?}");
+}
+
+fn write(tree: &Path, file: &str, text: &str) {
+    let path = tree.join(file);
+    fs::create_dir_all(path.parent().expect("the test can do this")).expect("the test can do this");
+    fs::write(path, text).expect("the test can do this");
+}
+
+/// A message, and the files that the commit changes.
+type Commit<'a> = (&'a str, &'a [(&'a str, &'a str)]);
+
+/// Checks a series of commits on the small tree: exit status, and what was printed.
+fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) {
+    let dir = tempfile::tempdir().expect("the test can do this");
+    let tree = dir.path().join("tree");
+    for (file, text) in [
+        ("Makefile", MAKEFILE),
+        ("net/Kconfig", KCONFIG),
+        ("scripts/checkpatch.pl", CHECKPATCH),
+        ("scripts/bpf_doc.py", BPF_DOC),
+        (UAPI, HEADER),
+        (TOOLS, HEADER),
+        (DEV, "int one(void);\nint one(void)\n{\n\treturn 1;\n}\n"),
+    ] {
+        write(&tree, file, text);
+    }
+    git(&tree, &["init", "-q", "-b", "main"]);
+    git(&tree, &["add", "."]);
+    git(&tree, &["commit", "-qm", "base"]);
+    git(&tree, &["tag", "base"]);
+    git(&tree, &["checkout", "-qb", "series"]);
+    for (message, files) in commits {
+        for (file, text) in *files {
+            write(&tree, file, text);
+        }
+        git(&tree, &["commit", "-qam", message]);
+    }
+    let series = dir.path().join("series");
+    git(
+        &tree,
+        &[
+            "format-patch",
+            "-q",
+            "-o",
+            series.to_str().expect("the test can do this"),
+            "base",
+        ],
+    );
+    spoil(&series);
+    let out = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args([
+            "series", "check", "--quick", "--json", "--rev", "base", "--tree",
+        ])
+        .arg(&tree)
+        .arg("--series")
+        .arg(&series)
+        .arg("--cache")
+        .arg(dir.path().join("cache"))
+        .output()
+        .expect("the harness starts");
+    let said = serde_json::from_slice(&out.stdout)
+        .unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&out.stderr)));
+    (out.status.code(), said)
+}
+
+/// What a check of a patch came to.
+fn cell<'v>(said: &'v Value, patch: usize, check: &str) -> &'v Value {
+    said["rows"][patch - 1]["cells"]
+        .as_array()
+        .expect("the test can do this")
+        .iter()
+        .find(|c| c["check"] == check)
+        .map(|c| &c["outcome"])
+        .unwrap_or_else(|| panic!("patch {patch} has no {check} in {said:#}"))
+}
+
+fn found(said: &Value, patch: usize, check: &str) -> (String, u64, String) {
+    let outcome = cell(said, patch, check);
+    assert_eq!(outcome["outcome"], "found", "{check}: {outcome:#}");
+    let first = &outcome["findings"][0];
+    (
+        first["file"]
+            .as_str()
+            .expect("the test can do this")
+            .to_owned(),
+        first["line"].as_u64().unwrap_or(0),
+        first["text"]
+            .as_str()
+            .expect("the test can do this")
+            .to_owned(),
+    )
+}
+
+fn helper(description: &str) -> String {
+    HEADER
+        .replace(" */\n#define", &format!("{description} */\n#define"))
+        .replace("\t/* */", "\tFN(redirect_peer, 155, ##ctx) \\\n\t/* */")
+}
+
+/// Verify that a series that is as it should be is found good by every check
+/// that the machine can make, and that what the tree lacks is said to be lacking.
+#[test]
+fn good_series_is_good() {
+    let header = helper(" * long bpf_redirect_peer(u32 ifindex, u64 flags)\n");
+    let dev = "int one(void);\nint one(void)\n{\n\treturn 2;\n}\n";
+    let (_, said) = check(
+        &[
+            (&format!("net: One{SIGNED}"), &[(DEV, dev)]),
+            (
+                &format!("bpf: Two{SIGNED}"),
+                &[(UAPI, &header), (TOOLS, &header)],
+            ),
+        ],
+        |_| {},
+    );
+    for patch in [1, 2] {
+        for check in [
+            "applies",
+            "checkpatch",
+            "UAPI copies",
+            "bpf_doc",
+            "W=1",
+            "clang",
+            "NET_CLS_ACT=n",
+            "NET_INGRESS=n",
+            "VETH=m",
+            "IPV6=n",
+        ] {
+            let outcome = cell(&said, patch, check);
+            assert_eq!(outcome["outcome"], "good", "{patch} {check}: {outcome:#}");
+        }
+        for check in ["NETKIT=n", "PREEMPT_RT"] {
+            assert_eq!(cell(&said, patch, check)["outcome"], "not-here", "{check}");
+        }
+    }
+}
+
+/// Verify that each check finds what it is there for, in its file and line, and
+/// that a patch is not blamed for what the one before it did.
+#[test]
+fn each_check_can_fail() {
+    let unused = "int one(void);\nint one(void)\n{\n\tint unused;\n\treturn 2;\n}\n";
+    let guarded = "int one(void);\n#ifdef CONFIG_NET_CLS_ACT\nstatic int two(void) { return 2; }\n#endif\nint one(void)\n{\n\tint unused;\n\treturn two();\n}\n";
+    let header = helper("");
+    let (status, said) = check(
+        &[
+            ("net: Without a sign-off", &[(DEV, unused)]),
+            (
+                &format!("bpf: Two{SIGNED}"),
+                &[(DEV, guarded), (UAPI, &header)],
+            ),
+        ],
+        |_| {},
+    );
+    assert_eq!(status, Some(1), "{said:#}");
+    for check in ["W=1", "clang"] {
+        let (file, line, text) = found(&said, 1, check);
+        assert_eq!((file.as_str(), line), (DEV, 4), "{check}");
+        assert!(text.contains("unused"), "{text}");
+        assert_eq!(cell(&said, 2, check)["outcome"], "good", "{check}");
+    }
+    assert!(found(&said, 1, "checkpatch").2.contains("MISSING_SIGN_OFF"));
+    assert_eq!(cell(&said, 2, "checkpatch")["outcome"], "good");
+    for check in ["NET_CLS_ACT=n", "NET_INGRESS=n"] {
+        let (file, line, text) = found(&said, 2, check);
+        assert_eq!((file.as_str(), line), (DEV, 8), "{check}");
+        assert!(text.contains("two"), "{text}");
+    }
+    let (file, line, text) = found(&said, 2, "UAPI copies");
+    assert_eq!((file.as_str(), line), (UAPI, 7), "{text}");
+    let (_, line, text) = found(&said, 2, "bpf_doc");
+    assert!(text.contains("bpf_redirect_peer is not in"), "{text}");
+    assert_eq!(line, 7);
+    assert_eq!(cell(&said, 1, "UAPI copies")["outcome"], "good");
+}
+
+/// Verify that a patch that does not apply is a wrong request, named with file
+/// and line, and that the patches before it are checked all the same.
+#[test]
+fn patch_that_does_not_apply() {
+    let two = "int one(void);\nint one(void)\n{\n\treturn 2;\n}\n";
+    let three = "int one(void);\nint one(void)\n{\n\treturn 3;\n}\n";
+    let spoil = |series: &Path| {
+        let path: PathBuf = series.join("0002-net-Two.patch");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("-\treturn 2;", "-\treturn 4;")).unwrap();
+    };
+    let (status, said) = check(
+        &[
+            (&format!("net: One{SIGNED}"), &[(DEV, two)]),
+            (&format!("net: Two{SIGNED}"), &[(DEV, three)]),
+        ],
+        spoil,
+    );
+    assert_eq!(status, Some(2), "{said:#}");
+    assert_eq!(cell(&said, 1, "W=1")["outcome"], "good");
+    let (file, line, text) = found(&said, 2, "applies");
+    assert_eq!((file.as_str(), line), (DEV, 1), "{text}");
+    assert!(text.contains("0002-net-Two.patch"), "{text}");
+}
