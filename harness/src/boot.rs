@@ -42,6 +42,9 @@ const CONSOLE_SHOWN: u64 = 256 << 10;
 const OUTPUT_SHOWN: u64 = 16 << 10;
 const OUTPUT_LINES: usize = 20;
 
+/// Lines of the console that are quoted of a guest that never said hello.
+const LAST_WORDS: usize = 4;
+
 /// How long each phase may take.
 #[derive(Debug, Clone)]
 pub struct Deadlines {
@@ -97,6 +100,20 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What QEMU, or virtme-ng, said instead of starting a machine: nothing is
+    /// known of the kernel then. `None` when a machine was started, however
+    /// early it ended.
+    pub fn not_started(&self) -> Option<&str> {
+        let nothing_ran =
+            self.kernel.is_none() && self.deadline.is_none() && self.scan.lines() == 0;
+        let complaint = |l: &str| {
+            ["qemu-system-", "virtme-run", "Traceback "]
+                .iter()
+                .any(|who| l.starts_with(who))
+        };
+        (nothing_ran && self.last_words.lines().any(complaint)).then_some(&self.last_words)
+    }
+
     /// Takes what the guest said.
     pub fn take(&mut self, event: Event) {
         match event {
@@ -169,7 +186,7 @@ pub fn watch(
     seen.stream_lacks = stream.lacks();
     seen.output = end_of(&vm.output(), OUTPUT_LINES)?;
     if seen.kernel.is_none() {
-        seen.last_words = end_of(&vm.console(), 4)?;
+        seen.last_words = end_of(&vm.console(), LAST_WORDS)?;
     }
     seen.seconds = start.elapsed().as_secs_f64();
     Ok(seen)
@@ -351,6 +368,9 @@ impl Watch {
         kept.push(format!("-- the last {LINES_BEFORE} lines of the console:"));
         kept.extend(last(before, LINES_BEFORE));
         kept.push("-- what the kernel said when it was asked (tasks, held locks):".into());
+        if !answer.iter().any(|l| l.contains("locks held")) {
+            kept.push("(no locks: only a kernel with CONFIG_LOCKDEP knows who holds which)".into());
+        }
         let more = answer.len().saturating_sub(LINES_OF_ANSWER);
         kept.extend(answer.into_iter().take(LINES_OF_ANSWER));
         if more > 0 {
@@ -437,6 +457,23 @@ fn last(mut lines: Vec<String>, most: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Verify that a QEMU that refuses to start is told from a kernel that ends
+    /// before it says anything.
+    #[test]
+    fn a_machine_that_never_was() {
+        let with = |words: &str| Observed {
+            last_words: words.into(),
+            ..Observed::default()
+        };
+        let refused = "qemu-system-x86_64: -m 1024M: cannot set up guest memory";
+        assert_eq!(with(refused).not_started(), Some(refused));
+        assert_eq!(with("Booting from ROM..").not_started(), None);
+        assert_eq!(with("").not_started(), None);
+        let mut ran = with(refused);
+        ran.scan.push(b"[    0.000000] Linux version 6.12.1\n");
+        assert_eq!(ran.not_started(), None);
+    }
 
     /// Verify that of a file exactly the part asked for is given, as plain text.
     #[test]

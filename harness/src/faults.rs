@@ -148,15 +148,20 @@ const FAULTS: &[Fault] = &[
         "fault_kernel_deadlocks",
         "a CPU waits for a lock for ever",
         Verdict::Hang,
-        "RIP",
+        "in queued_spin_lock_slowpath+",
     ),
     fault(
         "fault_kernel_spins",
         "a CPU spins with interrupts off",
         Verdict::Hang,
-        "RIP",
+        "in lkdtm_HARDLOCKUP+",
     ),
-    fault("fault_sleeps", "a case never ends", Verdict::Hang, "RIP"),
+    fault(
+        "fault_sleeps",
+        "a case never ends",
+        Verdict::Hang,
+        "task:selftests",
+    ),
     fault(
         "fault_aborts",
         "the guest's program is killed by a signal",

@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, path::Path, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use protocol::{Arm, CaseInfo, Expect};
 
 use crate::{
@@ -135,6 +135,12 @@ fn boot_once(
     };
     step.at("booting");
     let seen = boot::watch(&spec, &deadlines(job), job.console, step)?;
+    if let Some(said) = seen.not_started() {
+        bail!(
+            "no virtual machine was started, so nothing can be said of the kernel; {}: {said}",
+            seen.ended_by
+        );
+    }
     if seen.kernel.is_some() {
         job.kernel.is_what_ran(seen.build_id.as_deref())?;
     }

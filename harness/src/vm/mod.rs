@@ -29,6 +29,9 @@ use crate::{
 /// Where the guest finds the folder that the host shares with it.
 pub const SHARE: &str = "/run/redirect-peer";
 
+/// Registers that say nothing about where a kernel is.
+const FLOATING: [&str; 6] = ["FCW=", "FPR", "XMM", "YMM", "ZMM", "Opmask"];
+
 /// What is booted, and how.
 #[derive(Debug, Clone)]
 pub struct Spec<'a> {
@@ -172,7 +175,11 @@ impl Vm {
     /// to the console and ends. What cannot be had is said in its place.
     pub fn post_mortem(&mut self, patience: Duration) -> Vec<String> {
         let mut found = match qmp::registers(&self.scratch.path().join("control"), patience) {
-            Ok(text) => text.lines().map(str::to_owned).collect(),
+            Ok(text) => text
+                .lines()
+                .filter(|l| !FLOATING.iter().any(|f| l.starts_with(f)))
+                .map(str::to_owned)
+                .collect(),
             Err(e) => vec![format!("registers: could not be had: {e:#}")],
         };
         if let Err(e) = qmp::nmi(&self.scratch.path().join("control"), patience) {
