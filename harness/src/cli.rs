@@ -225,11 +225,19 @@ pub struct Mutate {
 
 /// `bench`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = "\
-Promises: with the arms baseline and patched, packets that are not redirected cost at most 1.001 of the baseline (C1); \
-with upstream and patched, redirect_peer costs at most what upstream's does (C2). Each kernel is booted twice; a figure \
-that two boots do not agree on is marked ~. Exit status: 0 every promise holds, 1 one is broken, 3 could not tell.\n\n\
-A count of instructions is CPU cost. It does not show how long a packet waits for a second softirq pass under load.")]
+#[command(after_long_help = "\
+A figure is PAIR.TRAFFIC.IP.WAY: veth.tcp_rr.v4.redirect_peer, netkit.udp_1400.v6.local.redirect. \
+It is the median of 401 transactions, in instructions of the one CPU that both ends share, and each \
+kernel is booted twice: a figure that the boots do not agree on is marked ~.\n\n\
+Promises: beside the baseline, packets that are not redirected cost at most 1.001 (C1); beside \
+upstream, redirect_peer costs at most 1.000 (C2). Beside --against, a figure may grow to 1.001.\n\n  \
+cargo harness bench --compare patched,baseline --compare patched,upstream --base all\n  \
+cargo harness bench --only veth.tcp_rr.v4 --profile      which functions the instructions are in\n  \
+cargo harness bench --save before                        and, after a change of the series:\n  \
+cargo harness bench --against before\n\n\
+A count of instructions is CPU cost. It does not show how long a packet waits for a second softirq \
+pass under load.\n\n\
+Exit status: 0 every promise holds, 1 one is broken, 2 the request is wrong, 3 could not tell.")]
 pub struct Bench {
     /// Which kernel source.
     #[command(flatten)]
@@ -237,12 +245,45 @@ pub struct Bench {
     /// A kernel to measure; may be repeated [default: baseline and patched]
     #[arg(long = "arm", value_enum, value_name = "A")]
     pub arms: Vec<ArmFlag>,
+    /// Two kernels to measure and compare, one of them patched; may be repeated
+    #[arg(long, value_name = "ARM,ARM", value_parser = two_arms)]
+    pub compare: Vec<(ArmFlag, ArmFlag)>,
+    /// Only figures whose name begins so; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Count the instructions of one transaction by function, too, of these figures [default: some of veth.tcp_rr.v4]
+    #[arg(long, value_name = "FIGURE", num_args = 0..)]
+    pub profile: Option<Vec<String>>,
+    /// Keep what is found in the cache by this name
+    #[arg(long, value_name = "NAME")]
+    pub save: Option<String>,
+    /// Compare with what was kept by this name
+    #[arg(long, value_name = "NAME")]
+    pub against: Option<String>,
     /// Write bench.json to this folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// Two kernels, of which one has the series.
+fn two_arms(text: &str) -> Result<(ArmFlag, ArmFlag), String> {
+    let arm = |word: &str| {
+        ArmFlag::from_str(word.trim(), false)
+            .map_err(|_| format!("`{word}` is no arm: baseline, patched or upstream"))
+    };
+    let (one, other) = text
+        .split_once(',')
+        .ok_or_else(|| format!("`{text}` is not two arms, such as patched,baseline"))?;
+    let both = (arm(one)?, arm(other)?);
+    if (both.0 == ArmFlag::Patched) == (both.1 == ArmFlag::Patched) {
+        return Err(format!(
+            "`{text}`: one of the two, and only one, is `patched`"
+        ));
+    }
+    Ok(both)
 }
 
 /// `bisect`.

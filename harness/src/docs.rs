@@ -30,9 +30,8 @@ pub fn docs(request: &cli::Docs) -> Result<u8> {
         println!("wrote figures.md and upstream.md to {}", to.display());
     }
     if !benches.is_empty() {
-        let text = bench::document(&benches);
-        crate::cache::write_whole(&to.join("bench.md"), text.as_bytes())?;
-        println!("wrote bench.md to {}", to.display());
+        bench::write_docs(&benches, &to)?;
+        println!("wrote performance.md and its pictures to {}", to.display());
     }
     Ok(fail::GOOD)
 }

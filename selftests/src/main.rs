@@ -45,11 +45,7 @@ enum Command {
         faults: bool,
     },
     /// Measure each way into a container, as root: instructions where the clock counts them
-    Bench {
-        /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
-        #[arg(long, value_name = "PORT")]
-        port: Option<String>,
-    },
+    Bench(bench::Args),
     /// Run cases, as root
     Run {
         /// Only this case; may be repeated
@@ -70,7 +66,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::List { json, faults } => run::list(json, faults),
-        Command::Bench { port } => bench::bench(port.as_deref()),
+        Command::Bench(args) => bench::bench(&args),
         Command::Run {
             cases,
             cases_file,

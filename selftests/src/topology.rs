@@ -81,9 +81,10 @@ impl Topology {
         Self::build(kind, 1, &[Ip::V4])
     }
 
-    /// One version of IP only, and the wire a veth pair whatever the container has.
-    pub(crate) fn behind_veth(kind: Pair, ip: Ip) -> Result<Self> {
-        Self::join(Pair::Veth, kind, 1, &[ip])
+    /// One version of IP only, and a wire (ns_src's pair) of another kind than
+    /// the container's.
+    pub(crate) fn with_wire(wire: Pair, kind: Pair, ip: Ip) -> Result<Self> {
+        Self::join(wire, kind, 1, &[ip])
     }
 
     fn build(kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {

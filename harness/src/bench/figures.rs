@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use protocol::Arm;
 use serde::{Deserialize, Serialize};
 
+use super::profile::Profile;
+
 /// Changed whenever a reader of one version would misread the other.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One figure of one kernel, once for each boot. Instructions for a transaction.
 pub type Costs = BTreeMap<String, Vec<f64>>;
@@ -40,6 +42,9 @@ pub struct Measured {
     pub commit: String,
     /// Instructions for a transaction by `PAIR.TRAFFIC.IP.WAY`.
     pub costs: Costs,
+    /// Of some figures, the instructions of one transaction by function. It
+    /// includes what is around the transaction in the guest's own loop.
+    pub profiles: BTreeMap<String, Profile>,
 }
 
 /// The name of a figure, taken apart.
@@ -130,8 +135,22 @@ pub(super) fn exact(costs: &[f64]) -> bool {
     costs.len() > 1 && costs.windows(2).all(|w| w[0] == w[1])
 }
 
+/// How many figures every boot agreed on, how many there are, and by how much of
+/// itself the worst of the others differs.
+pub(super) fn agreement(costs: &Costs) -> (usize, usize, f64) {
+    let same = costs.values().filter(|c| exact(c)).count();
+    let spread = |c: &Vec<f64>| {
+        let high = c.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let low = c.iter().copied().fold(f64::INFINITY, f64::min);
+        high / low - 1.0
+    };
+    let worst = costs.values().map(spread).fold(0.0, f64::max);
+    (same, costs.len(), worst)
+}
+
 /// Of what crossing into the container's namespace costs by bpf_redirect(), the
 /// share that bpf_redirect_peer() saves: 1 would be as cheap as the host itself.
+/// Of traffic with answers half of that way is bpf_redirect()'s still.
 pub(super) fn won_back(costs: &Costs, what: &str) -> Option<f64> {
     let cost = |way: &str| middle(costs.get(&format!("{what}.{way}"))?);
     let (host, redirect, peer) = (cost("host")?, cost("redirect")?, cost("redirect_peer")?);
@@ -139,8 +158,50 @@ pub(super) fn won_back(costs: &Costs, what: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A bench of one patched kernel with these figures.
+    pub(in crate::bench) fn sample(costs: &[(&str, &[f64])]) -> Bench {
+        Bench {
+            version: VERSION,
+            started: 0,
+            seconds: 1.0,
+            machine: crate::results::Machine::default(),
+            kernels: vec![measured(Arm::Patched, costs)],
+        }
+    }
+
+    /// A kernel with these figures.
+    pub(in crate::bench) fn measured(arm: Arm, costs: &[(&str, &[f64])]) -> Measured {
+        Measured {
+            base: "6.12".into(),
+            source: "6.12.117".into(),
+            arm,
+            commit: "c".into(),
+            costs: costs
+                .iter()
+                .map(|(name, boots)| ((*name).to_owned(), boots.to_vec()))
+                .collect(),
+            profiles: BTreeMap::new(),
+        }
+    }
+
+    /// Verify that figures which boots do not agree on are counted, and the worst is named.
+    #[test]
+    fn boots_agree() {
+        let found = measured(
+            Arm::Patched,
+            &[
+                ("a.b.c.d", &[100.0, 100.0]),
+                ("a.b.c.e", &[100.0, 101.0]),
+                ("a.b.c.f", &[100.0]),
+            ],
+        );
+        let (same, all, worst) = agreement(&found.costs);
+        assert_eq!((same, all), (1, 3));
+        assert!((worst - 0.01).abs() < 1e-9, "{worst}");
+    }
 
     /// Verify that an answer is given only where every pair of boots gives it.
     #[test]

@@ -19,7 +19,7 @@ mod reproduce;
 mod sample;
 mod table;
 mod tested;
-mod text;
+pub(crate) mod text;
 mod times;
 mod upstream;
 

@@ -16,7 +16,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// One line of text as Markdown shows it: nothing in it is markup, and it fits
 /// into a cell of a table.
-pub(super) fn markdown(text: &str) -> String {
+pub(crate) fn markdown(text: &str) -> String {
     let mut out = String::new();
     let mut before = ' ';
     for c in line(text).chars() {
@@ -95,7 +95,7 @@ pub(super) fn case_names(results: &Results) -> Vec<&str> {
 }
 
 /// `4 min 50 s`, `3.8 s`, `12 ms`.
-pub(super) fn seconds(seconds: f64) -> String {
+pub(crate) fn seconds(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "?".into();
     }
@@ -115,7 +115,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 }
 
 /// `2026-11-23T01:02:03Z`, from seconds since the epoch.
-pub(super) fn utc(epoch: u64) -> String {
+pub(crate) fn utc(epoch: u64) -> String {
     // Saved results may say anything; the year 9999 is the last that tools read.
     let epoch = epoch.min(253_402_300_799);
     let (days, rest) = (epoch / 86_400, epoch % 86_400);
@@ -141,7 +141,7 @@ pub(super) fn utc(epoch: u64) -> String {
 }
 
 /// `1 case`, `2 cases`.
-pub(super) fn count(n: usize, one: &str) -> String {
+pub(crate) fn count(n: usize, one: &str) -> String {
     if n == 1 {
         format!("1 {one}")
     } else {

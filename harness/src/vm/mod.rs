@@ -170,11 +170,17 @@ impl Vm {
         self.running.try_wait()
     }
 
+    /// Has QEMU's monitor carry out a command for people, and gives its answer.
+    pub fn monitor(&self, command: &str, patience: Duration) -> Result<String> {
+        qmp::monitor(&self.scratch.path().join("control"), command, patience)
+            .with_context(|| format!("QEMU's monitor, `{command}`"))
+    }
+
     /// Asks a guest that does not go on for what it was doing: registers of
     /// each CPU, then an NMI, upon which the kernel writes its tasks and locks
     /// to the console and ends. What cannot be had is said in its place.
     pub fn post_mortem(&mut self, patience: Duration) -> Vec<String> {
-        let mut found = match qmp::registers(&self.scratch.path().join("control"), patience) {
+        let mut found = match self.monitor("info registers -a", patience) {
             Ok(text) => text
                 .lines()
                 .filter(|l| !FLOATING.iter().any(|f| l.starts_with(f)))

@@ -11,13 +11,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-/// Registers of every CPU, as QEMU's monitor prints them.
-pub(super) fn registers(socket: &Path, patience: Duration) -> Result<String> {
+/// What QEMU's monitor answers to a command for people.
+pub(super) fn monitor(socket: &Path, command: &str, patience: Duration) -> Result<String> {
     let mut control = Control::open(socket, patience)?;
-    let answer = control.call(
-        "human-monitor-command",
-        &json!({ "command-line": "info registers -a" }),
-    )?;
+    let answer = control.call("human-monitor-command", &json!({ "command-line": command }))?;
     Ok(answer.as_str().unwrap_or_default().to_owned())
 }
 

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Boots of one kernel whose clock counts instructions: figures, and profiles.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufReader,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::Event;
+
+use super::profile::{self, Profile, Symbols};
+use crate::{
+    accel::Accel,
+    boot::{self, Deadlines},
+    exec::{POLL, describe},
+    guest::Guest,
+    interrupt,
+    kernel::Kernel,
+    progress::Doing,
+    setup::VirtmeNg,
+    stream::Stream,
+    vm::{Device, SHARE, Spec},
+};
+
+/// A phase of the guest may go without progress for so long.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the guest calls the time that its loop of 2,000 instructions takes.
+const CLOCK: &str = "clock.2000";
+
+/// How much of QEMU's record of instructions is looked at. Bytes; a line, that
+/// is an instruction, has about 70.
+const RECORD: u64 = 96 << 20;
+
+/// What a boot needs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bench<'a> {
+    pub(super) vng: &'a VirtmeNg,
+    pub(super) guest: &'a Guest,
+    pub(super) kernel: &'a Kernel,
+}
+
+impl Bench<'_> {
+    /// One boot: each figure that begins with one of `only`, or each where there
+    /// is none. Instructions for a transaction, the median.
+    pub(super) fn figures(
+        self,
+        only: &[String],
+        step: &Doing<'_>,
+    ) -> Result<BTreeMap<String, f64>> {
+        let mut args = String::new();
+        for name in only {
+            args.push_str(" --only ");
+            args.push_str(plain(name)?);
+        }
+        let share = self.share()?;
+        let script = script(&args);
+        let spec = self.spec(share.path(), &script);
+        let deadlines = Deadlines {
+            boot: PATIENCE,
+            cases: BTreeMap::new(),
+            between: PATIENCE,
+            shutdown: PATIENCE,
+            crashed: PATIENCE,
+        };
+        let scratch = tempfile::tempdir().context("making a folder for the console")?;
+        let seen = boot::watch(&spec, &deadlines, &scratch.path().join("console"), step)?;
+        let said = if seen.output.is_empty() {
+            String::new()
+        } else {
+            format!("; it printed: {}", seen.output)
+        };
+        if let Some((why, _)) = seen.deadline {
+            bail!("{why}{said}");
+        }
+        if let Some(why) = seen.stream_lacks {
+            bail!("{why}; {}{said}", seen.ended_by);
+        }
+        self.kernel.is_what_ran(seen.build_id.as_deref())?;
+        // A kernel that complained does not do the work that is to be measured.
+        if let Some(report) = seen.scan.finish().first() {
+            bail!("the kernel logged: {}", report.splat.title);
+        }
+        let mut found: BTreeMap<String, f64> = seen
+            .metrics
+            .into_iter()
+            .map(|m| (m.name, m.value))
+            .collect();
+        counts_instructions(found.remove(CLOCK))?;
+        Ok(found)
+    }
+
+    /// One boot: the instructions of one transaction of a figure, by function.
+    /// `None` when this kernel has no such figure.
+    pub(super) fn profile(self, figure: &str, step: &Doing<'_>) -> Result<Option<Profile>> {
+        let share = self.share()?;
+        let script = script(&format!(" --spin {}", plain(figure)?));
+        let spec = self.spec(share.path(), &script);
+        let mut vm = spec.boot()?;
+        let record = share.path().join("record");
+        let recorded = self.record(&mut vm, figure, &record, step);
+        vm.end()?;
+        if !recorded? {
+            return Ok(None);
+        }
+        step.at(format!("{figure}: reading the record"));
+        let symbols = Symbols::read(&self.kernel.vmlinux)?;
+        let file = File::open(&record).context("opening QEMU's record of instructions")?;
+        let whole = profile::transactions(BufReader::new(file), &symbols)?;
+        let number = whole.len();
+        let Some(typical) = profile::typical(whole).filter(|_| number >= 3) else {
+            bail!(
+                "{figure}: QEMU's record holds {number} whole transactions, of which none is sure to be typical"
+            );
+        };
+        Ok(Some(typical))
+    }
+
+    /// Waits until the guest repeats the figure's transaction, and has QEMU
+    /// record it. `false` when the guest ended because there is no such figure.
+    fn record(
+        self,
+        vm: &mut crate::vm::Vm,
+        figure: &str,
+        record: &Path,
+        step: &Doing<'_>,
+    ) -> Result<bool> {
+        step.at(format!("{figure}: booting"));
+        let (mut stream, mut read) = (Stream::default(), 0);
+        let mut since = Instant::now();
+        loop {
+            let ended = vm.try_wait()?;
+            let bytes = std::fs::read(vm.events()).context("reading the guest's records")?;
+            let new = bytes.get(read..).unwrap_or_default();
+            if !new.is_empty() {
+                since = Instant::now();
+            }
+            read = bytes.len();
+            let mut warm = false;
+            for event in stream.push(new) {
+                match event {
+                    Event::Hello { build_id, .. } => {
+                        self.kernel.is_what_ran(build_id.as_deref())?
+                    }
+                    Event::Metric { name, value, .. } if name == CLOCK => {
+                        counts_instructions(Some(value))?;
+                    }
+                    Event::Metric { name, .. } => warm |= name == figure,
+                    _ => {}
+                }
+            }
+            if warm {
+                break;
+            }
+            if stream.is_done() {
+                return Ok(false);
+            }
+            if let Some(status) = ended {
+                let said = std::fs::read_to_string(vm.output()).unwrap_or_default();
+                bail!(
+                    "QEMU ended with {} before {figure} was reached; the guest printed: {}",
+                    describe(status),
+                    crate::exec::tail(&said, 10)
+                );
+            }
+            interrupt::check()?;
+            if since.elapsed() > PATIENCE {
+                bail!(
+                    "{figure}: the guest said nothing for {} s",
+                    PATIENCE.as_secs()
+                );
+            }
+            std::thread::sleep(POLL);
+        }
+        step.at(format!("{figure}: recording instructions"));
+        let monitor = |command: &str| vm.monitor(command, PATIENCE);
+        monitor("stop")?;
+        // One instruction in each block that QEMU translates, and so in each line.
+        if monitor("singlestep on")?.contains("unknown command") {
+            monitor("one-insn-per-tb on")?;
+        }
+        monitor(&format!("logfile \"{}\"", record.display()))?;
+        monitor("log exec")?;
+        monitor("cont")?;
+        let since = Instant::now();
+        while std::fs::metadata(record).map_or(0, |m| m.len()) < RECORD {
+            if vm.try_wait()?.is_some() || since.elapsed() > PATIENCE {
+                bail!("{figure}: QEMU did not record as many instructions as were asked for");
+            }
+            interrupt::check()?;
+            std::thread::sleep(POLL);
+        }
+        monitor("stop")?;
+        // Closes the file, too.
+        monitor("log none")?;
+        Ok(true)
+    }
+
+    fn share(self) -> Result<tempfile::TempDir> {
+        let share = tempfile::Builder::new()
+            .prefix("redirect-peer-share-")
+            .tempdir()
+            .context("making the folder that the guest sees")?;
+        self.guest.share(share.path(), &[])?;
+        Ok(share)
+    }
+
+    fn spec<'s>(&'s self, share: &'s Path, script: &'s str) -> Spec<'s> {
+        Spec {
+            vng: self.vng,
+            accel: Accel::Tcg,
+            image: &self.kernel.image,
+            cpus: 1,
+            memory_mib: 1024,
+            script,
+            share,
+            devices: vec![Device::instruction_clock(), Device::no_chance()],
+        }
+    }
+}
+
+fn script(args: &str) -> String {
+    format!("exec {SHARE}/selftests bench --port auto{args} 2>&1")
+}
+
+/// A figure's name goes into the guest's shell: only what names consist of.
+fn plain(name: &str) -> Result<&str> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+    if name.is_empty() || !name.chars().all(fine) {
+        return Err(crate::request!(
+            "`{name}` is no name of a figure, such as veth.tcp_rr.v4.redirect_peer"
+        ));
+    }
+    Ok(name)
+}
+
+/// Fails unless the guest's clock counts instructions: a loop of 2,000 takes
+/// 2,000 ticks, and a few for reading the clock.
+fn counts_instructions(ticks: Option<f64>) -> Result<()> {
+    match ticks {
+        Some(ticks) if (2000.0..2100.0).contains(&ticks) => Ok(()),
+        Some(ticks) => bail!(
+            "the guest's clock does not count instructions: a loop of 2,000 took {ticks} ticks"
+        ),
+        None => bail!("the guest did not say whether its clock counts instructions"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a clock that counts anything else is noticed.
+    #[test]
+    fn other_clocks_are_refused() {
+        assert!(counts_instructions(Some(2003.0)).is_ok());
+        for ticks in [None, Some(1999.0), Some(2500.0), Some(f64::NAN)] {
+            assert!(counts_instructions(ticks).is_err(), "{ticks:?}");
+        }
+    }
+
+    /// Verify that nothing but a name gets into the guest's shell.
+    #[test]
+    fn names_are_no_shell() {
+        assert!(plain("veth.udp_1400.v6.local.redirect").is_ok());
+        for name in ["", "a b", "a;reboot", "$(x)", "a\n"] {
+            assert!(plain(name).is_err(), "{name}");
+        }
+    }
+}

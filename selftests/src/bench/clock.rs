@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The clock that figures are read from.
+
+/// Ticks since some moment: of the CPU's time stamp counter, which under QEMU's
+/// icount counts instructions one by one. The kernel's clocks are derived from
+/// it with a rate that is measured at boot, and differ by a little every time.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn now() -> u64 {
+    // SAFETY: every x86_64 CPU has the instruction, and Linux lets programs use it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// How many ticks a loop of exactly 2,000 instructions takes: where the clock
+/// counts instructions, 2,000 and the few that read it.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn of_2000_instructions() -> u64 {
+    let start = now();
+    // SAFETY: two instructions a thousand times, on a register of their own.
+    unsafe {
+        core::arch::asm!(
+            "2:",
+            "dec {count}",
+            "jnz 2b",
+            count = inout(reg) 1000_u64 => _,
+            options(nomem, nostack),
+        );
+    }
+    now() - start
+}

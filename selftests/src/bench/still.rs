@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What differs from boot to boot by chance, made not to matter.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::Result;
+
+use crate::{link, netns::Netns};
+
+/// More neighbours than this and the kernel's table of them has twice as many
+/// chains: net/core/neighbour.c, ___neigh_create().
+const NEIGHBOURS: u16 = 2050;
+
+/// Makes the kernel's tables of neighbours large. They begin with 8 chains,
+/// chosen by a random number, and every packet that is sent walks one: whether
+/// a neighbour is the first or the second there is worth 5 to 10 instructions.
+/// They never shrink, so what made them grow may go.
+pub(super) fn spread_neighbours() -> Result<()> {
+    let ns = Netns::new("ns_many")?;
+    ns.enter(|| {
+        let device = link::add_dummy("many")?;
+        link::set_up(device, true)?;
+        for n in 0..NEIGHBOURS {
+            let [high, low] = n.to_be_bytes();
+            let v4 = Ipv4Addr::new(10, 155, high, low);
+            let v6 = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 155, n);
+            for address in [IpAddr::from(v4), IpAddr::from(v6)] {
+                link::add_neighbour(device, address, [2, 0, 0, 1, high, low])?;
+            }
+        }
+        Ok(())
+    })
+}

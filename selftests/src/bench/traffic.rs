@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is sent, and what a transaction of it costs.
+
+use std::{
+    convert::Infallible,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::topology::{dst_address, src_address};
+
+use super::{clock, way::Prepared};
+
+/// Where both ends meet.
+const PORT: u16 = 9155;
+
+/// Transactions before the first that counts: caches fill, windows open.
+const WARM_UP: usize = 100;
+
+/// Transactions that count. Odd, so that the median is one of them.
+const SAMPLES: usize = 401;
+
+/// A packet that does not arrive ends the bench with an error.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Traffic {
+    /// A byte there and a byte back on one connection.
+    TcpRr,
+    /// A connection, a byte there, a byte back.
+    TcpCrr,
+    /// A byte there and a byte back.
+    UdpRr,
+    /// A datagram of so many bytes there.
+    Udp(usize),
+    /// 64 KiB there on one connection, in GSO super-packets.
+    TcpStream,
+}
+
+/// All of it, by the name in a figure.
+pub(super) const TRAFFIC: [(Traffic, &str); 6] = [
+    (Traffic::TcpRr, "tcp_rr"),
+    (Traffic::TcpCrr, "tcp_crr"),
+    (Traffic::UdpRr, "udp_rr"),
+    (Traffic::Udp(1), "udp_1"),
+    (Traffic::Udp(1400), "udp_1400"),
+    (Traffic::TcpStream, "tcp_stream"),
+];
+
+/// Transactions, one after the other, for as long as it gives `Ok`.
+trait Repeat {
+    /// What came of them.
+    type Found;
+
+    /// Repeats a transaction.
+    fn repeat(self, transaction: impl FnMut() -> Result<()>) -> Result<Self::Found>;
+}
+
+/// What one takes.
+struct Typical;
+
+impl Repeat for Typical {
+    /// Ticks of the clock, the median: timers, RCU and new slabs come now and
+    /// then and cost what they cost; they are not the path.
+    type Found = u64;
+
+    fn repeat(self, mut transaction: impl FnMut() -> Result<()>) -> Result<u64> {
+        for _ in 0..WARM_UP {
+            transaction()?;
+        }
+        let mut taken = Vec::with_capacity(SAMPLES);
+        for _ in 0..SAMPLES {
+            let start = clock::now();
+            transaction()?;
+            taken.push(clock::now() - start);
+        }
+        taken.sort_unstable();
+        if std::env::var_os("SHOW").is_some() {
+            let mut modes = std::collections::BTreeMap::new();
+            for t in &taken {
+                *modes.entry(t).or_insert(0) += 1;
+            }
+            let mut m: Vec<_> = modes.into_iter().collect();
+            m.sort_by_key(|x| -x.1);
+            m.truncate(6);
+            println!("{m:?} min {} n90 {}", taken[0], taken[SAMPLES * 9 / 10]);
+        }
+        Ok(taken[SAMPLES / 2])
+    }
+}
+
+/// For ever, after saying that it is warm.
+struct Spin<F>(F);
+
+impl<F: FnOnce() -> Result<()>> Repeat for Spin<F> {
+    type Found = Infallible;
+
+    fn repeat(self, mut transaction: impl FnMut() -> Result<()>) -> Result<Infallible> {
+        for _ in 0..WARM_UP {
+            transaction()?;
+        }
+        self.0()?;
+        loop {
+            // Where one transaction ends and the next begins.
+            nix::unistd::getppid();
+            transaction()?;
+        }
+    }
+}
+
+impl Prepared {
+    /// Ticks of the clock that a transaction takes: instructions where it
+    /// counts those.
+    pub(super) fn cost(&self, traffic: Traffic) -> Result<u64> {
+        self.repeat(traffic, Typical)
+    }
+
+    /// Repeats a transaction until somebody ends it, with a call of getppid()
+    /// between two; an error when one fails. Calls `warm` before.
+    pub(super) fn spin(
+        &self,
+        traffic: Traffic,
+        warm: impl FnOnce() -> Result<()>,
+    ) -> Result<Infallible> {
+        self.repeat(traffic, Spin(warm))
+    }
+
+    fn repeat<R: Repeat>(&self, traffic: Traffic, how: R) -> Result<R::Found> {
+        let far = self.far();
+        let to = SocketAddr::new(dst_address(self.ip), PORT);
+        match traffic {
+            Traffic::UdpRr => {
+                let (client, server) = self.datagrams(to)?;
+                let mut byte = [0x55];
+                how.repeat(|| {
+                    client.send(&byte)?;
+                    server.recv(&mut byte)?;
+                    server.send(&byte)?;
+                    client.recv(&mut byte)?;
+                    Ok(())
+                })
+            }
+            Traffic::Udp(size) => {
+                let (client, server) = self.datagrams(to)?;
+                let mut datagram = vec![0x55; size];
+                how.repeat(|| {
+                    client.send(&datagram)?;
+                    server.recv(&mut datagram)?;
+                    Ok(())
+                })
+            }
+            Traffic::TcpRr => {
+                let listener = far.enter(|| Ok(TcpListener::bind(to)?))?;
+                let (mut client, mut server) = self.connect(&listener, to)?;
+                let mut byte = [0x55];
+                how.repeat(|| {
+                    client.write_all(&byte)?;
+                    server.read_exact(&mut byte)?;
+                    server.write_all(&byte)?;
+                    client.read_exact(&mut byte)?;
+                    Ok(())
+                })
+            }
+            Traffic::TcpStream => {
+                let listener = far.enter(|| Ok(TcpListener::bind(to)?))?;
+                let (mut client, mut server) = self.connect(&listener, to)?;
+                let mut chunk = vec![0x55; 1 << 16];
+                how.repeat(|| {
+                    client.write_all(&chunk)?;
+                    server.read_exact(&mut chunk)?;
+                    Ok(())
+                })
+            }
+            Traffic::TcpCrr => {
+                let listener = far.enter(|| Ok(TcpListener::bind(to)?))?;
+                let mut byte = [0x55];
+                how.repeat(|| {
+                    let (mut client, mut server) = self.connect(&listener, to)?;
+                    client.write_all(&byte)?;
+                    server.read_exact(&mut byte)?;
+                    server.write_all(&byte)?;
+                    client.read_exact(&mut byte)?;
+                    // Ports must not run out: no TIME_WAIT.
+                    setsockopt(&client, sockopt::Linger, &RESET)?;
+                    Ok(())
+                })
+            }
+        }
+    }
+
+    /// Two sockets, each connected to the other.
+    fn datagrams(&self, to: SocketAddr) -> Result<(UdpSocket, UdpSocket)> {
+        let server = self.far().enter(|| udp(to))?;
+        let any = SocketAddr::new(src_address(self.ip), 0);
+        let client = self.topology.src.enter(|| udp(any))?;
+        client.connect(to)?;
+        server.connect(client.local_addr()?)?;
+        Ok((client, server))
+    }
+
+    fn connect(&self, listener: &TcpListener, to: SocketAddr) -> Result<(TcpStream, TcpStream)> {
+        let client = self
+            .topology
+            .src
+            .enter(|| TcpStream::connect(to).with_context(|| format!("connecting to {to}")))?;
+        let (server, _) = listener.accept()?;
+        for end in [&client, &server] {
+            end.set_nodelay(true)?;
+            end.set_read_timeout(Some(PATIENCE))?;
+        }
+        Ok((client, server))
+    }
+}
+
+const RESET: libc::linger = libc::linger {
+    l_onoff: 1,
+    l_linger: 0,
+};
+
+fn udp(at: SocketAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(at).with_context(|| format!("binding to {at}"))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
