@@ -52,6 +52,12 @@ static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
 	return udp;
 }
 
+/* skb->csum of a packet whose checksum is CHECKSUM_COMPLETE; an error else. */
+static __always_inline __s64 checksum(struct __sk_buff *skb)
+{
+	return bpf_csum_update(skb, 0);
+}
+
 char _license[] SEC("license") = "GPL";
 
 #endif

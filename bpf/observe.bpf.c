@@ -63,6 +63,19 @@ int observe_stamp(struct __sk_buff *skb)
 	return TC_ACT_OK;
 }
 
+/* The sum that came with the last probe, or an error. */
+__s64 csum = 0;
+
+SEC("tc")
+int observe_checksum(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	seen.count++;
+	csum = checksum(skb);
+	return TC_ACT_OK;
+}
+
 /* Every packet of a TCP stream, which is no probe. */
 struct stream {
 	__u64 packets;

@@ -83,7 +83,8 @@ __u64 freed[REASONS] = {};
 SEC("tracepoint/skb/kfree_skb")
 int on_kfree_skb(void *ctx)
 {
-	__u32 reason = field32(ctx, free_reason_at);
+	/* Kernels before 5.17 have no reasons. */
+	__u32 reason = free_reason_at ? field32(ctx, free_reason_at) : 0;
 
 	if ((field32(ctx, free_protocol_at) & 0xffff) != PROTOCOL)
 		return 0;

@@ -87,6 +87,49 @@ int neigh_nexthop(struct __sk_buff *skb)
 	return bpf_redirect_neigh(target, &to, sizeof(to), flags);
 }
 
+/* To wherever the host's own tables say. */
+SEC("tc")
+int neigh_fib(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	struct bpf_fib_lookup fib = { .ifindex = skb->ingress_ifindex };
+	struct bpf_redir_neigh to = {};
+	struct ethhdr *eth = data;
+	long err;
+
+	if ((void *)(eth + 1) > end)
+		return TC_ACT_OK;
+	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
+		struct iphdr *ip = (void *)(eth + 1);
+
+		if ((void *)(ip + 1) > end)
+			return TC_ACT_OK;
+		fib.family = 2; /* AF_INET */
+		fib.tos = ip->tos;
+		fib.l4_protocol = ip->protocol;
+		fib.ipv4_src = ip->saddr;
+		fib.ipv4_dst = ip->daddr;
+	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
+		struct ipv6hdr *ip6 = (void *)(eth + 1);
+
+		if ((void *)(ip6 + 1) > end)
+			return TC_ACT_OK;
+		fib.family = 10; /* AF_INET6 */
+		fib.l4_protocol = ip6->nexthdr;
+		__builtin_memcpy(fib.ipv6_src, &ip6->saddr, sizeof(fib.ipv6_src));
+		__builtin_memcpy(fib.ipv6_dst, &ip6->daddr, sizeof(fib.ipv6_dst));
+	} else {
+		return TC_ACT_OK;
+	}
+	err = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+	if (err != BPF_FIB_LKUP_RET_SUCCESS && err != BPF_FIB_LKUP_RET_NO_NEIGH)
+		return TC_ACT_SHOT;
+	count(skb);
+	to.nh_family = fib.family;
+	__builtin_memcpy(to.ipv6_nh, fib.ipv6_dst, sizeof(to.ipv6_nh));
+	return bpf_redirect_neigh(fib.ifindex, &to, sizeof(to), 0);
+}
+
 /* Drops everything: on a host end's egress it proves that nothing went the old way. */
 SEC("tc")
 int checker(struct __sk_buff *skb)
@@ -170,6 +213,19 @@ int peer_tunnelled(struct __sk_buff *skb)
 	if (bpf_skb_get_tunnel_key(skb, &set, TUNNEL_KEY, 0) || set.tunnel_id != key.tunnel_id)
 		return TC_ACT_SHOT;
 	count(skb);
+	return bpf_redirect_peer(target, 0);
+}
+
+/* The sum that came with the last probe, or an error. */
+__s64 csum = 0;
+
+SEC("tc")
+int peer_checksum(struct __sk_buff *skb)
+{
+	if (!probe_header(skb))
+		return TC_ACT_OK;
+	count(skb);
+	csum = checksum(skb);
 	return bpf_redirect_peer(target, 0);
 }
 

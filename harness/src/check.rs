@@ -6,6 +6,7 @@ use std::{io::Write, time::Instant};
 use anyhow::{Context, Result};
 
 use crate::{
+    cases,
     cli::{Check, Common, Verify},
     exec::Program,
     fail, faults, mutate,
@@ -42,6 +43,9 @@ pub fn check(request: &Check) -> Result<u8> {
     let mut count = Count::default();
     tools(&session, &mut count)?;
     unit_tests(&session, &mut count)?;
+    for wrong in requirements(&session, &mut count)? {
+        println!("     {wrong}");
+    }
     if !request.quick {
         kernels(&session, &request.common, &mut count)?;
         for (what, wrong) in faults::try_all(&session, None).context("misbehaving guests")? {
@@ -133,6 +137,13 @@ fn unit_tests(session: &Session, count: &mut Count) -> Result<()> {
         if out.status.success() { "ok  " } else { "FAIL" }
     );
     Ok(())
+}
+
+/// That each requirement has a proof.
+fn requirements(session: &Session, count: &mut Count) -> Result<Vec<String>> {
+    let wrong = cases::check(session)?;
+    count.one("every requirement has a proof", wrong.is_empty());
+    Ok(wrong)
 }
 
 fn number_before(line: &str, word: &str) -> Option<usize> {

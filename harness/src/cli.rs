@@ -29,6 +29,8 @@ pub enum Command {
     Verify(Verify),
     /// The project's own tests, everything: what CI runs
     Check(Check),
+    /// Say which requirement is proved by what; bad when one has no proof
+    Cases(Cases),
     /// Break the series on purpose, one requirement at a time, and see that the cases notice
     Mutate(Mutate),
     /// Measure what each way into a container costs, in instructions, and compare kernels
@@ -42,6 +44,8 @@ pub enum Command {
     /// Make a history to try `bisect` on: the patched tree and commits on top, with two culprits
     #[command(hide = true)]
     BisectHistory(BisectHistory),
+    /// Packets through the helper while devices, namespaces and programs come and go
+    Stress(Stress),
     /// Say what this machine lacks and the command that mends it
     Doctor(Doctor),
     /// Build one kernel
@@ -207,6 +211,17 @@ pub struct Check {
     /// Leave out what boots a kernel
     #[arg(long)]
     pub quick: bool,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `cases`.
+#[derive(Debug, Clone, Args)]
+pub struct Cases {
+    /// As the page docs/cases.md
+    #[arg(long)]
+    pub markdown: bool,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
@@ -440,6 +455,23 @@ pub struct One {
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `stress`.
+#[derive(Debug, Clone, Args)]
+pub struct Stress {
+    /// Which kernel.
+    #[command(flatten)]
+    pub one: One,
+    /// Decides what happens, in which order, and how many packets are sent meanwhile
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+    /// How many packets to send
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    pub packets: u64,
+    /// Write results.json, reports and the console to this folder
+    #[arg(long, value_name = "DIR")]
+    pub results: Option<PathBuf>,
 }
 
 /// `build`.

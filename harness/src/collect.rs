@@ -335,6 +335,7 @@ mod tests {
             console: Path::new("console"),
             devices: &[],
             boot_limit: crate::run::BOOT_LIMIT,
+            words: &[],
         };
         let mut seen = Observed::default();
         let mut stream = Stream::default();

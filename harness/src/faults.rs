@@ -338,6 +338,7 @@ pub fn try_all(
             console: &plan.console,
             devices: &plan.devices,
             boot_limit: plan.boot_limit,
+            words: &[],
         })
         .collect();
     let (quiet, killed): (Vec<_>, Vec<_>) = jobs

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use harness::{
-    bench, bisect, check,
+    bench, bisect, cases, check,
     cli::{Cli, Command, Series},
-    docs, exec, fail, faults, interrupt, mutate, one, series, verify,
+    docs, exec, fail, faults, interrupt, mutate, one, series, stress, verify,
 };
 
 fn main() -> ExitCode {
@@ -21,12 +21,14 @@ fn main() -> ExitCode {
     let status = interrupt::install().and_then(|()| match &cli.command {
         Command::Verify(request) => verify::verify(request),
         Command::Check(request) => check::check(request),
+        Command::Cases(request) => cases::cases(request),
         Command::Mutate(request) => mutate::mutate(request),
         Command::Bench(request) => bench::bench(request),
         Command::Faults(request) => faults::faults(request),
         Command::Bisect(request) => bisect::command::bisect(request),
         Command::BisectStep(request) => Ok(bisect::step::step(request)),
         Command::BisectHistory(request) => bisect::generate::history(request),
+        Command::Stress(request) => stress::stress(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),
         Command::Run(request) => one::run(request),

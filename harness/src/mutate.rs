@@ -31,6 +31,8 @@ pub struct Mutation {
     pub case: String,
     /// The verdict that it must come to, as results.json spells it.
     pub verdict: String,
+    /// The requirements that it breaks.
+    pub breaks: Vec<String>,
 }
 
 /// `mutate`: tries every mutation that is kept for a base.
@@ -91,6 +93,10 @@ fn parse(text: &str, patch: &Path) -> Result<Mutation> {
         subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
         case: field("Noticed-by")?,
         verdict: field("Verdict")?,
+        breaks: field("Breaks")?
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
     })
 }
 
@@ -141,12 +147,13 @@ mod tests {
     /// from its diff.
     #[test]
     fn message_says_what_is_due() {
-        let text = "From x\nSubject: [PATCH] Leave out y\n\nNoticed-by: case_a\nVerdict: fail\n---\n+Verdict: pass\n";
+        let text = "From x\nSubject: [PATCH] Leave out y\n\nBreaks: R1 carry\nNoticed-by: case_a\nVerdict: fail\n---\n+Verdict: pass\n";
         let m = parse(text, Path::new("p")).unwrap();
         assert_eq!(
             (m.subject.as_str(), m.case.as_str(), m.verdict.as_str()),
             ("Leave out y", "case_a", "fail")
         );
+        assert_eq!(m.breaks, ["R1", "carry"]);
         assert!(
             parse(
                 "Subject: x\n\n---\nVerdict: fail\nNoticed-by: b\n",

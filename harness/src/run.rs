@@ -60,6 +60,9 @@ pub struct Job<'a> {
     pub devices: &'a [Device],
     /// From a line on the console to the next before `hello`, without emulation.
     pub boot_limit: Duration,
+    /// What the guest program is to do instead of running the cases, one after
+    /// the other; words without a meaning to a shell.
+    pub words: &'a [String],
 }
 
 /// Runs the cases and judges them.
@@ -122,7 +125,12 @@ fn boot_once(
         .tempdir()
         .context("making the folder that the guest sees")?;
     job.guest.share(share.path(), batch)?;
-    let script = format!("exec {SHARE}/selftests run --port auto --cases-file {SHARE}/cases 2>&1");
+    let words = if job.words.is_empty() {
+        format!("run --cases-file {SHARE}/cases")
+    } else {
+        job.words.join(" ")
+    };
+    let script = format!("exec {SHARE}/selftests {words} --port auto 2>&1");
     let spec = Spec {
         vng: job.vng,
         accel: job.accel,

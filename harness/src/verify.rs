@@ -122,6 +122,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             console: &b.console,
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
+            words: &[],
         })
         .collect();
     let mut runs = at_once(&jobs, session.guests(), &session.progress)?;

@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use protocol::Failure;
+use protocol::{Failure, reason as why};
+
+use crate::scene;
 
 /// A case that did not pass.
 #[derive(Debug)]
@@ -20,12 +22,24 @@ pub(crate) enum Stop {
 /// What a case comes to.
 pub(crate) type Verdict = Result<(), Stop>;
 
-/// A failure with a reason out of [`protocol::reason`].
+/// A failure with a reason out of [`protocol::reason`]. Where packets went
+/// wrong it has the counters of every namespace of the case along: they are
+/// gone a moment later.
 pub(crate) fn failed(reason: &str, message: impl Into<String>) -> Stop {
+    let of_packets = [
+        why::NOT_DELIVERED,
+        why::WRONGLY_DELIVERED,
+        why::WRONG_COUNT,
+        why::WRONG_VALUE,
+    ];
     Stop::Failed(Failure {
         reason: reason.into(),
         message: message.into(),
-        context: Vec::new(),
+        context: if of_packets.contains(&reason) {
+            scene::counters()
+        } else {
+            Vec::new()
+        },
     })
 }
 

@@ -13,8 +13,8 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage as Route,
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
-        InfoData, InfoKind, InfoNetkit, InfoVeth, InfoVlan, LinkAttribute, LinkFlags, LinkInfo,
-        LinkMessage, NetkitMode,
+        InfoData, InfoIpVlan, InfoKind, InfoNetkit, InfoVeth, InfoVlan, InfoVxlan, IpVlanMode,
+        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, NetkitMode,
     },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{
@@ -126,6 +126,49 @@ pub(crate) fn add_vlan(name: &str, below: u32, id: u16) -> Result<u32> {
     let index = index(name)?;
     set_up(index, true)?;
     Ok(index)
+}
+
+/// Makes an ipvlan device (L2 mode) on top of `below`, in another namespace.
+pub(crate) fn add_ipvlan(name: &str, below: u32, ns: &Netns) -> Result<()> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Link(below),
+        LinkAttribute::NetNsFd(ns.fd().as_raw_fd()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::IpVlan),
+            LinkInfo::Data(InfoData::IpVlan(vec![InfoIpVlan::Mode(IpVlanMode::L2)])),
+        ]),
+    ];
+    ask(Route::NewLink(message), CREATE).with_context(|| format!("making {name}"))
+}
+
+/// Makes a VXLAN device for the network `id`, on `port`, and takes it up.
+pub(crate) fn add_vxlan(name: &str, id: u32, port: u16) -> Result<u32> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vxlan),
+            LinkInfo::Data(InfoData::Vxlan(vec![
+                InfoVxlan::Id(id),
+                InfoVxlan::Port(port),
+                InfoVxlan::Learning(false),
+            ])),
+        ]),
+    ];
+    ask(Route::NewLink(message), CREATE).with_context(|| format!("making {name}"))?;
+    let index = index(name)?;
+    set_up(index, true)?;
+    Ok(index)
+}
+
+/// Moves a device of this namespace to another one, where it is down.
+pub(crate) fn move_to(index: u32, ns: &Netns) -> Result<()> {
+    change(index, |m| {
+        m.attributes
+            .push(LinkAttribute::NetNsFd(ns.fd().as_raw_fd()));
+    })
 }
 
 /// Deletes a device, and its peer where it is one of a pair.
@@ -272,6 +315,10 @@ pub(crate) struct Counters {
     pub(crate) rx: (u64, u64),
     /// Packets and bytes transmitted.
     pub(crate) tx: (u64, u64),
+    /// Packets received and dropped.
+    pub(crate) rx_dropped: u64,
+    /// Packets to be transmitted and dropped.
+    pub(crate) tx_dropped: u64,
 }
 
 /// Counters of a device of this namespace, as `ip -s link` has them.
@@ -295,5 +342,7 @@ pub(crate) fn counters(name: &str) -> Result<Counters> {
     Ok(Counters {
         rx: (at(1)?, at(0)?),
         tx: (at(9)?, at(8)?),
+        rx_dropped: at(3)?,
+        tx_dropped: at(11)?,
     })
 }

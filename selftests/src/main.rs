@@ -9,12 +9,15 @@ mod bpf;
 mod build_id;
 mod cases;
 mod fail;
+mod leaks;
 mod link;
 mod netlink;
 mod netns;
 mod probe;
 mod report;
 mod run;
+mod scene;
+mod seed;
 mod tc;
 mod topology;
 mod tracefs;
@@ -61,6 +64,21 @@ enum Command {
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
     },
+    /// Send packets through the helper while everything around it comes and goes, as root
+    Stress {
+        /// Decides what happens, in which order, and how many packets are sent meanwhile
+        #[arg(long, value_name = "SEED", default_value_t = 1)]
+        seed: u64,
+        /// How many packets to send
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        packets: u64,
+        /// Only say what it promises, as `list --json` does
+        #[arg(long)]
+        describe: bool,
+        /// As for `run`
+        #[arg(long, value_name = "PORT")]
+        port: Option<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -73,6 +91,12 @@ fn main() -> ExitCode {
             port,
             shuffle,
         } => run::run(cases, cases_file.as_deref(), port.as_deref(), shuffle),
+        Command::Stress {
+            seed,
+            packets,
+            describe,
+            port,
+        } => run::stress(seed, packets, describe, port.as_deref()),
     };
     result.unwrap_or_else(|e| {
         eprintln!("error: {e:#}");

@@ -3,8 +3,10 @@
 //! to them, so a case that fails leaves none behind.
 
 use std::{
+    cell::RefCell,
     fs::File,
     os::fd::{AsFd, BorrowedFd},
+    sync::{Arc, Weak},
 };
 
 use anyhow::{Context, Result};
@@ -17,7 +19,12 @@ use crate::netlink;
 pub(crate) struct Netns {
     /// What messages call it.
     pub(crate) name: &'static str,
-    file: File,
+    file: Arc<File>,
+}
+
+thread_local! {
+    /// Those that this thread made, for a look at them when something fails.
+    static MADE: RefCell<Vec<(&'static str, Weak<File>)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn current() -> Result<File> {
@@ -44,6 +51,8 @@ impl Netns {
             ] {
                 sysctl(path, value)?;
             }
+            let file = Arc::new(file);
+            MADE.with_borrow_mut(|all| all.push((name, Arc::downgrade(&file))));
             Ok(Self { name, file })
         });
         setns(before, CloneFlags::CLONE_NEWNET).context("going back to the first namespace")?;
@@ -55,11 +64,21 @@ impl Netns {
     /// Runs `work` with this thread in the namespace.
     pub(crate) fn enter<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let before = current()?;
-        setns(&self.file, CloneFlags::CLONE_NEWNET)
+        setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)
             .with_context(|| format!("entering {}", self.name))?;
         let result = work().with_context(|| format!("in {}", self.name));
         setns(before, CloneFlags::CLONE_NEWNET).context("going back to the first namespace")?;
         result
+    }
+
+    /// The namespaces that this thread made and that are still there.
+    pub(crate) fn alive() -> Vec<Self> {
+        MADE.with_borrow_mut(|all| {
+            all.retain(|(_, file)| file.strong_count() > 0);
+            all.iter()
+                .filter_map(|(name, file)| file.upgrade().map(|file| Self { name, file }))
+                .collect()
+        })
     }
 
     /// The namespace as a descriptor, for netlink.

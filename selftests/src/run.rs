@@ -2,17 +2,23 @@
 //! `list` and `run`.
 
 use std::{
-    any::Any, collections::HashSet, fs, path::Path, process::ExitCode, thread, time::Instant,
+    any::Any, collections::HashSet, fs, path::Path, process::ExitCode, sync::PoisonError, thread,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
-use protocol::{CaseInfo, Event, MARK_END, MARK_START, Outcome, VERSION, reason};
+use protocol::{
+    Arm, CaseInfo, Event, Expect, Expectation, MARK_END, MARK_START, Outcome, VERSION, reason,
+};
 
 use crate::{
     bpf, build_id,
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
+    leaks,
     report::{Report, mark},
+    scene::Kmsg,
+    seed::Seed,
     traces::Traces,
 };
 
@@ -29,14 +35,36 @@ pub(crate) fn list(json: bool, faults: bool) -> Result<ExitCode> {
     } else {
         for info in infos {
             println!(
-                "{:<34} {:<22} {}",
+                "{:<38} {:<32} {}",
                 info.name,
                 info.proves.join(" "),
                 info.summary
             );
+            for e in &info.expectations {
+                println!("{:<38} {}", "", elsewhere(e));
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a case must end otherwise than by a pass: `on upstream of 5.10: fail
+/// with wrong-count: why`.
+fn elsewhere(e: &Expectation) -> String {
+    let arm = e.arm.map_or("any arm", Arm::word);
+    let bases = if e.bases.is_empty() {
+        "any base".to_owned()
+    } else {
+        e.bases.join(", ")
+    };
+    let how = match &e.expect {
+        Expect::Pass => "pass".to_owned(),
+        Expect::Fail { reason } => format!("fail with {reason}"),
+        Expect::Hang => "hang".to_owned(),
+        Expect::Splat => "a report of the kernel".to_owned(),
+        Expect::Skip => "skip".to_owned(),
+    };
+    format!("  on {arm} of {bases}: {how}: {}", e.why)
 }
 
 /// `run`.
@@ -48,8 +76,48 @@ pub(crate) fn run(
 ) -> Result<ExitCode> {
     let mut chosen = choose(named, file)?;
     if let Some(seed) = seed {
-        shuffle(&mut chosen, seed);
+        Seed(seed).shuffle(&mut chosen);
     }
+    all(&chosen, port, || Ok(Vec::new()))
+}
+
+/// `stress`.
+pub(crate) fn stress(
+    seed: u64,
+    packets: u64,
+    describe: bool,
+    port: Option<&str>,
+) -> Result<ExitCode> {
+    let (case, tally) = cases::stress::case(seed, packets);
+    if describe {
+        println!("{}", serde_json::to_string(&[case.info()])?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    all(&[case], port, || {
+        let tally = tally.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let figure = |name: String, value: u64, unit: &str| Event::Metric {
+            name,
+            value: value as f64,
+            unit: unit.into(),
+        };
+        let mut events = vec![figure("stress.sent".into(), tally.sent, "packets")];
+        for (reason, count) in tally.freed {
+            let name = format!("stress.freed.{}", reason.to_lowercase());
+            events.push(figure(name, count, "packets"));
+        }
+        for (what, count) in tally.done {
+            events.push(figure(format!("stress.done.{what}"), count, "times"));
+        }
+        Ok(events)
+    })
+}
+
+/// Runs cases one after the other; `figures` are sent when they are over.
+fn all(
+    chosen: &[Case],
+    port: Option<&str>,
+    figures: impl FnOnce() -> Result<Vec<Event>>,
+) -> Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         bail!("running cases makes network namespaces and loads programs: run as root");
     }
@@ -58,6 +126,8 @@ pub(crate) fn run(
         None => Report::to_people(),
     };
     bpf::keep_log();
+    leaks::prepare();
+    leaks::forget()?;
     let kernel = nix::sys::utsname::uname()?
         .release()
         .to_string_lossy()
@@ -69,7 +139,7 @@ pub(crate) fn run(
         build_id: build_id::running(),
         cases: names,
     })?;
-    for case in &chosen {
+    for case in chosen {
         let name = case.name.clone();
         report.send(Event::CaseStart { case: name.clone() })?;
         mark(&format!("{MARK_START}{name}"));
@@ -82,6 +152,10 @@ pub(crate) fn run(
             outcome,
             duration_us,
         })?;
+    }
+    leaks::look()?;
+    for figure in figures()? {
+        report.send(figure)?;
     }
     report.send(Event::Done {
         cases: chosen.len() as u64,
@@ -115,6 +189,7 @@ fn choose(mut named: Vec<String>, file: Option<&Path>) -> Result<Vec<Case>> {
 }
 
 fn one(case: &Case) -> Outcome {
+    let mut kmsg = Kmsg::from_now();
     let before = match Traces::now() {
         Ok(before) => before,
         Err(e) => return outcome(Err(e.into())),
@@ -129,21 +204,23 @@ fn one(case: &Case) -> Outcome {
         Ok(Err(panic)) => Err(failed(reason::PANIC, said(panic.as_ref()))),
         Err(e) => Err(failed(reason::SETUP, format!("starting a thread: {e}"))),
     };
-    // Waited for after a failure as well: the next case counts on it.
-    let clean = before.all_gone();
-    outcome(verdict.and(clean))
-}
-
-/// The same order for the same seed, on every machine (splitmix64).
-fn shuffle<T>(items: &mut [T], mut seed: u64) {
-    for last in (1..items.len()).rev() {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        items.swap(last, (z % (last as u64 + 1)) as usize);
-    }
+    // Waited for after a failure as well: the next case counts on it. What is
+    // left behind is the worse of the two, since it is no declared failure.
+    let verdict = match (verdict, before.all_gone()) {
+        (verdict, Ok(())) => verdict,
+        (Err(Stop::Failed(first)), Err(left)) => {
+            Err(left.with(format!("before that: {}: {}", first.reason, first.message)))
+        }
+        (_, Err(left)) => Err(left),
+    };
+    outcome(verdict.map_err(|stop| {
+        let said = kmsg.as_mut().map(Kmsg::said).unwrap_or_default();
+        if said.is_empty() {
+            stop
+        } else {
+            stop.with(format!("the kernel said:\n{}", said.join("\n")))
+        }
+    }))
 }
 
 fn outcome(verdict: Verdict) -> Outcome {
@@ -160,25 +237,4 @@ fn said(panic: &(dyn Any + Send)) -> String {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
     format!("it panicked: {}", text.unwrap_or("without a word"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shuffle;
-
-    /// Verify that a seed gives one order, that another gives another, and
-    /// that nothing is lost.
-    #[test]
-    fn seeds() {
-        let order = |seed| {
-            let mut items: Vec<u32> = (0..50).collect();
-            shuffle(&mut items, seed);
-            items
-        };
-        assert_eq!(order(1), order(1));
-        assert_ne!(order(1), order(2));
-        let mut sorted = order(3);
-        sorted.sort_unstable();
-        assert_eq!(sorted, (0..50).collect::<Vec<_>>());
-    }
 }

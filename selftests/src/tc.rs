@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Traffic control that libbpf has no call for: actions.
+//! Traffic control that libbpf has no call for: actions, flower, RED's events.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -27,41 +27,140 @@ fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
     bytes
 }
 
-/// Has everything that arrives on a device go through a program of act_bpf.
-pub(crate) fn matchall_action(index: u32, program: BorrowedFd<'_>) -> Result<()> {
-    let create = NLM_F_CREATE | NLM_F_EXCL;
+/// What a filter does with a packet that it matches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action<'a> {
+    /// What a program says (act_bpf).
+    Program(BorrowedFd<'a>),
+    /// Looks it up in conntrack, attaches the entry, and goes on with the next
+    /// filter (act_ct).
+    Track,
+    /// Drops it (act_gact).
+    Drop,
+}
+
+/// Which packets a filter matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Match {
+    /// All (cls_matchall).
+    All,
+    /// Those with a conntrack entry attached (cls_flower).
+    Tracked,
+}
+
+const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// Makes the clsact qdisc of a device of this namespace.
+pub(crate) fn add_clsact(index: u32) -> Result<()> {
     Raw::new(
         RTM_NEWQDISC,
-        create,
+        CREATE,
         &tcmsg(index, CLSACT_HANDLE, CLSACT, 0),
     )
     .text(TCA_KIND, "clsact")
     .ask(NETLINK_ROUTE)
-    .context("making the clsact qdisc")?;
+    .with_context(|| format!("making the clsact qdisc of device {index}"))
+}
 
-    let every_protocol = u32::from((libc::ETH_P_ALL as u16).to_be());
-    let priority = 1 << 16;
-    let fd = program.as_raw_fd().to_ne_bytes();
-    // TCA_MATCHALL_ACT = 2; one action, TCA_ACT_KIND = 1, TCA_ACT_OPTIONS = 2;
-    // TCA_ACT_BPF_PARMS = 2 (struct tc_act_bpf, all zero: the program decides),
-    // TCA_ACT_BPF_FD = 5, TCA_ACT_BPF_NAME = 6.
+/// Adds a filter at a device's ingress, behind those of a lower `priority`.
+pub(crate) fn add_filter(index: u32, priority: u16, what: Match, action: Action<'_>) -> Result<()> {
+    let info = u32::from(priority) << 16 | every_protocol();
+    let filter = Raw::new(
+        RTM_NEWTFILTER,
+        CREATE,
+        &tcmsg(index, 0, CLSACT_INGRESS, info),
+    );
+    match what {
+        // TCA_MATCHALL_ACT = 2
+        Match::All => filter
+            .text(TCA_KIND, "matchall")
+            .nest(TCA_OPTIONS, |r| r.nest(2, |r| add_action(r, action))),
+        // TCA_FLOWER_ACT = 3, TCA_FLOWER_KEY_CT_STATE = 91 and its mask = 92
+        Match::Tracked => filter.text(TCA_KIND, "flower").nest(TCA_OPTIONS, |r| {
+            r.nest(3, |r| add_action(r, action))
+                .attribute(91, &CT_TRACKED.to_ne_bytes())
+                .attribute(92, &CT_TRACKED.to_ne_bytes())
+        }),
+    }
+    .ask(NETLINK_ROUTE)
+    .with_context(|| format!("adding a filter ({what:?}, {action:?}) to device {index}"))
+}
+
+/// TCA_FLOWER_KEY_CT_FLAGS_TRACKED
+const CT_TRACKED: u16 = 1 << 3;
+const TC_ACT_UNSPEC: i32 = -1;
+const TC_ACT_SHOT: i32 = 2;
+
+fn every_protocol() -> u32 {
+    u32::from((libc::ETH_P_ALL as u16).to_be())
+}
+
+/// The first and only action of a filter: TCA_ACT_KIND = 1, TCA_ACT_OPTIONS = 2.
+fn add_action(filter: Raw, action: Action<'_>) -> Raw {
+    filter.nest(1, |r| match action {
+        // TCA_ACT_BPF_PARMS = 2 (all zero: the program decides), TCA_ACT_BPF_FD
+        // = 5, TCA_ACT_BPF_NAME = 6
+        Action::Program(fd) => r.text(1, "bpf").nest(2, |r| {
+            r.attribute(2, &tc_gen(0))
+                .attribute(5, &fd.as_raw_fd().to_ne_bytes())
+                .text(6, "selftests")
+        }),
+        // TCA_CT_PARMS = 1
+        Action::Track => r
+            .text(1, "ct")
+            .nest(2, |r| r.attribute(1, &tc_gen(TC_ACT_UNSPEC))),
+        // TCA_GACT_PARMS = 2
+        Action::Drop => r
+            .text(1, "gact")
+            .nest(2, |r| r.attribute(2, &tc_gen(TC_ACT_SHOT))),
+    })
+}
+
+/// tc_gen of include/uapi/linux/pkt_cls.h: index, capabilities, what follows, counts.
+fn tc_gen(verdict: i32) -> Vec<u8> {
+    let mut bytes = vec![0; 20];
+    bytes[8..12].copy_from_slice(&verdict.to_ne_bytes());
+    bytes
+}
+
+/// Gives a device a RED queue that is over its limit from the first packet on,
+/// and has a program decide what becomes of each packet that it drops early (a
+/// qevent; cls_bpf in direct-action mode).
+pub(crate) fn red_with_program(index: u32, program: BorrowedFd<'_>) -> Result<()> {
+    /// Any number: blocks belong to a namespace.
+    const BLOCK: u32 = 155;
+    const ROOT: u32 = 0xffff_ffff;
+    /// TCM_IFINDEX_MAGIC_BLOCK: the filter belongs to a block, not to a device.
+    const OF_BLOCK: u32 = 0xffff_ffff;
+    // struct tc_red_qopt: limit, smallest and greatest threshold, bytes; Wlog, Plog,
+    // Scell_log, flags. Nothing is below a greatest threshold of 0.
+    let mut options = Vec::new();
+    for word in [1_u32 << 20, 0, 0] {
+        options.extend(word.to_ne_bytes());
+    }
+    options.extend([1, 1, 1, 0]);
+    // TCA_RED_PARMS = 1, TCA_RED_STAB = 2, TCA_RED_EARLY_DROP_BLOCK = 5
+    Raw::new(RTM_NEWQDISC, CREATE, &tcmsg(index, 1 << 16, ROOT, 0))
+        .text(TCA_KIND, "red")
+        .nest(TCA_OPTIONS, |r| {
+            r.attribute(1, &options)
+                .attribute(2, &[0; 256])
+                .attribute(5, &BLOCK.to_ne_bytes())
+        })
+        .ask(NETLINK_ROUTE)
+        .with_context(|| format!("giving device {index} a RED queue with an event"))?;
+    // TCA_BPF_FD = 6, TCA_BPF_NAME = 7, TCA_BPF_FLAGS = 8 (TCA_BPF_FLAG_ACT_DIRECT)
     Raw::new(
         RTM_NEWTFILTER,
-        create,
-        &tcmsg(index, 0, CLSACT_INGRESS, priority | every_protocol),
+        CREATE,
+        &tcmsg(OF_BLOCK, 0, BLOCK, 1 << 16 | every_protocol()),
     )
-    .text(TCA_KIND, "matchall")
+    .text(TCA_KIND, "bpf")
     .nest(TCA_OPTIONS, |r| {
-        r.nest(2, |r| {
-            r.nest(1, |r| {
-                r.text(1, "bpf").nest(2, |r| {
-                    r.attribute(2, &[0; 20])
-                        .attribute(5, &fd)
-                        .text(6, "selftests")
-                })
-            })
-        })
+        r.attribute(6, &program.as_raw_fd().to_ne_bytes())
+            .text(7, "selftests")
+            .attribute(8, &1_u32.to_ne_bytes())
     })
     .ask(NETLINK_ROUTE)
-    .with_context(|| format!("adding a matchall filter with act_bpf to device {index}"))
+    .context("adding a program to the event of a RED queue")
 }

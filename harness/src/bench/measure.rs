@@ -177,15 +177,15 @@ impl Bench<'_> {
             std::thread::sleep(POLL);
         }
         step.at(format!("{figure}: recording instructions"));
-        let monitor = |command: &str| vm.monitor(command, PATIENCE);
-        monitor("stop")?;
+        let monitor = |vm: &crate::vm::Vm, command: &str| vm.monitor(command, PATIENCE);
+        monitor(vm, "stop")?;
         // One instruction in each block that QEMU translates, and so in each line.
-        if monitor("singlestep on")?.contains("unknown command") {
-            monitor("one-insn-per-tb on")?;
+        if monitor(vm, "singlestep on")?.contains("unknown command") {
+            monitor(vm, "one-insn-per-tb on")?;
         }
-        monitor(&format!("logfile \"{}\"", record.display()))?;
-        monitor("log exec")?;
-        monitor("cont")?;
+        monitor(vm, &format!("logfile \"{}\"", record.display()))?;
+        monitor(vm, "log exec")?;
+        monitor(vm, "cont")?;
         let since = Instant::now();
         while std::fs::metadata(record).map_or(0, |m| m.len()) < RECORD {
             if vm.try_wait()?.is_some() || since.elapsed() > PATIENCE {
@@ -194,9 +194,9 @@ impl Bench<'_> {
             interrupt::check()?;
             std::thread::sleep(POLL);
         }
-        monitor("stop")?;
+        monitor(vm, "stop")?;
         // Closes the file, too.
-        monitor("log none")?;
+        monitor(vm, "log none")?;
         Ok(true)
     }
 

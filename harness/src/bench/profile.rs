@@ -34,7 +34,7 @@ const KERNEL: u64 = 1 << 63;
 
 /// The functions of a kernel, by address.
 #[derive(Debug)]
-pub struct Symbols {
+pub(super) struct Symbols {
     /// First address, first address after it, name; sorted.
     all: Vec<(u64, u64, String)>,
     /// Where [`MARK`] begins.
@@ -45,7 +45,7 @@ pub struct Symbols {
 
 impl Symbols {
     /// Reads the functions of a vmlinux.
-    pub fn read(vmlinux: &Path) -> Result<Self> {
+    pub(super) fn read(vmlinux: &Path) -> Result<Self> {
         let file = std::fs::File::open(vmlinux)
             .with_context(|| format!("opening {}", vmlinux.display()))?;
         let cache = ReadCache::new(file);
@@ -109,7 +109,7 @@ fn address(line: &str) -> Option<u64> {
 
 /// Cuts a record into transactions, each with its instructions by function. What
 /// comes before the first mark and after the last is no whole transaction.
-pub fn transactions(record: impl BufRead, symbols: &Symbols) -> Result<Vec<Profile>> {
+pub(super) fn transactions(record: impl BufRead, symbols: &Symbols) -> Result<Vec<Profile>> {
     let mut names: HashMap<u64, &str> = HashMap::new();
     let mut whole: Vec<Profile> = Vec::new();
     // The transaction so far, and the system call that it is in: which may turn
@@ -149,7 +149,7 @@ pub fn transactions(record: impl BufRead, symbols: &Symbols) -> Result<Vec<Profi
 
 /// The transaction in the middle when they are sorted by what they cost. It is a
 /// real one, so that its functions add up to its cost.
-pub fn typical(mut all: Vec<Profile>) -> Option<Profile> {
+pub(super) fn typical(mut all: Vec<Profile>) -> Option<Profile> {
     all.sort_by_key(|p| p.values().sum::<u64>());
     let middle = all.len() / 2;
     (middle < all.len()).then(|| all.swap_remove(middle))

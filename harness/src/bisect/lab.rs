@@ -233,6 +233,7 @@ impl Lab for Kernels<'_> {
             console: &console,
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
+            words: &[],
         };
         self.meter.boot(&job, &self.session.progress)
     }

@@ -168,6 +168,7 @@ impl<'a> Whole<'a> {
             console: &scratch.path().join("console"),
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
+            words: &[],
         };
         let run = run::run(&job, &self.session.progress)?;
         let tool = || format!("boot of {}", run.kernel);

@@ -43,6 +43,12 @@ impl Observer {
             .map_or_else(Seen::default, |b| b.seen)
     }
 
+    /// skb->csum of the last probe that observe_checksum ran for; negative when
+    /// its checksum was not CHECKSUM_COMPLETE.
+    pub(crate) fn checksum(&self) -> i64 {
+        self.skel.maps.bss_data.as_deref().map_or(-1, |b| b.csum)
+    }
+
     /// What it saw of a stream.
     pub(crate) fn stream(&self) -> Stream {
         self.skel

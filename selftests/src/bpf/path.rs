@@ -65,7 +65,12 @@ impl Path {
             .context("opening path.bpf.o")?;
         if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
             rodata.free_protocol_at = format.offset("protocol")?;
-            rodata.free_reason_at = format.offset("reason")?;
+            // 0, where no field is, has every frame counted alike.
+            rodata.free_reason_at = if format.has("reason") {
+                format.offset("reason")?
+            } else {
+                0
+            };
         }
         Self::attach(open, &["on_kfree_skb"])
     }

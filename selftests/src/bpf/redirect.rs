@@ -14,7 +14,7 @@ use super::{
     skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
     take_log,
 };
-use crate::{fail::Stop, netns::Netns};
+use crate::{fail::Stop, netns::Netns, tc};
 
 /// One program of redirect.bpf.c, loaded.
 pub(crate) struct Redirect {
@@ -49,6 +49,12 @@ impl Redirect {
             .bss_data
             .as_deref()
             .map_or((0, 0), |b| (b.hits, b.probes))
+    }
+
+    /// skb->csum of the last probe that peer_checksum ran for; negative when its
+    /// checksum was not CHECKSUM_COMPLETE.
+    pub(crate) fn checksum(&self) -> i64 {
+        self.skel.maps.bss_data.as_deref().map_or(-1, |b| b.csum)
     }
 
     fn program(&self) -> Result<ProgramMut<'_>> {
@@ -86,8 +92,21 @@ impl Redirect {
 
     /// Has a matchall filter at a device's ingress run it as an action.
     pub(crate) fn as_action(&self, ns: &Netns, index: u32) -> Result<()> {
+        ns.enter(|| tc::add_clsact(index))?;
+        self.as_action_for(tc::Match::All, ns, index)
+    }
+
+    /// The same for some packets, behind the filters that are there.
+    pub(crate) fn as_action_for(&self, what: tc::Match, ns: &Netns, index: u32) -> Result<()> {
         let program = self.program()?;
-        ns.enter(|| crate::tc::matchall_action(index, program.as_fd()))
+        let action = tc::Action::Program(program.as_fd());
+        ns.enter(|| tc::add_filter(index, 9, what, action))
+    }
+
+    /// Has the early drops of a RED queue, which is made, run it.
+    pub(crate) fn at_red_event(&self, ns: &Netns, index: u32) -> Result<()> {
+        let program = self.program()?;
+        ns.enter(|| tc::red_with_program(index, program.as_fd()))
     }
 
     /// Has packets for `to` that leave by a device go through it (lwt_xmit).

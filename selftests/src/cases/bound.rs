@@ -9,7 +9,7 @@ use crate::{
     fail::{Verdict, same},
     link::Pair,
     probe::{self, Receiver},
-    topology::{Ip, Topology},
+    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
 };
 
 const PROBE: &[u8] = b"a probe that goes round";
@@ -25,6 +25,19 @@ pub(super) fn cases() -> Vec<Case> {
         endless,
     )
     .on(Some(Arm::Upstream), &[], Expect::Hang, "upstream does not bound the rounds: the CPU never comes back");
+    let mut many = Case::feature(
+        "loop_does_not_leak",
+        &["R10"],
+        "Verify that none of 100,000 packets that are caught in a loop stays in memory",
+        many,
+    )
+    .on(
+        Some(Arm::Upstream),
+        &[],
+        Expect::Hang,
+        "upstream does not bound the rounds: the CPU never comes back",
+    );
+    many.deadline_ms = 10_000;
     vec![
         Case::feature(
             "second_hop_is_delivered",
@@ -39,6 +52,7 @@ pub(super) fn cases() -> Vec<Case> {
             || chain(LIMIT),
         ),
         endless,
+        many,
     ]
 }
 
@@ -106,5 +120,26 @@ fn endless() -> Verdict {
         "runs of the programs",
         runs,
         rounds * (u64::from(LIMIT) + 1),
+    )
+}
+
+/// What they would take is a hundred times what may be left of any case.
+fn many() -> Verdict {
+    const FRAMES: u64 = 100_000;
+    let t = Topology::quiet(Pair::Veth)?;
+    let programs = bouncing(&t, "peer_probe", 0)?;
+    let frame = probe::frame(
+        MAC_SRC_FWD,
+        MAC_SRC,
+        libc::ETH_P_IP as u16,
+        &probe::udp_packet(PROBE),
+    );
+    probe::Sender::new(&t.src, t.src_dev)?.send(&frame, FRAMES);
+    let runs: u64 = programs.iter().map(|p| p.hits().1).sum();
+    same(
+        reason::WRONG_COUNT,
+        "runs of the programs",
+        runs,
+        FRAMES * (u64::from(LIMIT) + 1),
     )
 }

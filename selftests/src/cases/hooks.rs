@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The other ways to run a program at ingress, and other directions to go.
 
+use std::net::Ipv4Addr;
+
+use protocol::reason;
+
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::Verdict,
+    fail::{Verdict, same},
     link::{self, End, Pair},
     netns::Netns,
-    probe::{self, Receiver, Tap},
+    probe::{self, PORT, Receiver, Tap},
     topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology, dst_address},
 };
 
@@ -39,6 +43,12 @@ pub(super) fn cases() -> Vec<Case> {
             &["carry"],
             "Verify that a container's own program may switch a packet on into a container within",
             second_container,
+        ),
+        Case::feature(
+            "ipvlan_on_the_peer",
+            &["carry"],
+            "Verify that a packet for an ipvlan device on top of the container's device is delivered to it",
+            ipvlan,
         ),
     ]
 }
@@ -122,4 +132,34 @@ fn second_container() -> Verdict {
     probe::send(&t, Ip::V4, PROBE)?;
     receiver.must_get(PROBE)?;
     between.must_get_nothing()
+}
+
+/// The rx_handler of the container's device has its turn in the new round.
+fn ipvlan() -> Verdict {
+    let t = Topology::quiet(Pair::Veth)?;
+    let within = Netns::new("ns_within")?;
+    // An address of its own: ipvlan tells by it.
+    let address = Ipv4Addr::new(172, 16, 2, 200);
+    t.dst
+        .enter(|| link::add_ipvlan("within", t.dst_dev, &within))?;
+    within.enter(|| {
+        let index = link::index("within")?;
+        link::set_up(index, true)?;
+        link::add_address(index, address.into())
+    })?;
+    t.src.enter(|| {
+        link::add_route(t.src_dev, address.into())?;
+        link::add_neighbour(t.src_dev, address.into(), MAC_SRC_FWD)
+    })?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let receiver = Receiver::new(&within, Ip::V4)?;
+    probe::send_to(&t.src, (address, PORT).into(), PROBE)?;
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get(PROBE)
 }

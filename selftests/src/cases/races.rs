@@ -54,6 +54,18 @@ pub(super) fn cases() -> Vec<Case> {
             "Verify that deleting the container's namespace under load is safe",
             netns,
         ),
+        Case::feature(
+            "program_replaced_under_load",
+            &["R15"],
+            "Verify that replacing the program by another under load is safe",
+            replaced,
+        ),
+        Case::feature(
+            "peer_moved_under_load",
+            &["R15"],
+            "Verify that moving the peer to another namespace, and back, under load is safe",
+            moved,
+        ),
     ]
 }
 
@@ -140,6 +152,34 @@ fn program() -> Verdict {
     })
 }
 
+fn replaced() -> Verdict {
+    under_load(|t, filter| {
+        let other = match Redirect::to("peer", t.dst_fwd) {
+            Ok(other) => other,
+            Err(stop) => bail!("loading the other program: {stop:?}"),
+        };
+        other.at_ingress(&t.fwd, t.src_fwd)?;
+        thread::sleep(ROUND);
+        t.fwd.enter(|| filter.attach())
+    })
+}
+
+fn moved() -> Verdict {
+    let elsewhere = Netns::new("ns_elsewhere")?;
+    under_load(|t, _| {
+        t.dst.enter(|| link::move_to(t.dst_dev, &elsewhere))?;
+        elsewhere.enter(|| {
+            link::set_up(t.dst_dev, true)?;
+            thread::sleep(ROUND);
+            link::move_to(t.dst_dev, &t.dst)
+        })?;
+        t.dst.enter(|| {
+            link::set_up(t.dst_dev, true)?;
+            link::add_address(t.dst_dev, dst_address(Ip::V4))
+        })
+    })
+}
+
 fn peer_down() -> Verdict {
     under_load(|t, _| {
         t.dst.enter(|| {
@@ -176,7 +216,7 @@ fn netns() -> Verdict {
 }
 
 /// A new pair with the indices of the one that is gone.
-fn container(t: &Topology) -> Result<()> {
+pub(super) fn container(t: &Topology) -> Result<()> {
     let end = |name, mac, index| End {
         name,
         mac,

@@ -8,12 +8,13 @@ use crate::{
     bpf::Redirect,
     fail::Verdict,
     link::{self, Pair},
+    netns,
     probe::{self, Receiver},
     topology::{Ip, MAC_DST, MAC_DST_FWD, MAC_SRC, Topology, dst_address, src_address},
 };
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case::regression(
             "redirect_tcp_v4",
             "Verify that TCP over IPv4 goes both ways by bpf_redirect()",
@@ -25,16 +26,6 @@ pub(super) fn cases() -> Vec<Case> {
             || plain(Ip::V6),
         ),
         Case::regression(
-            "redirect_neigh_tcp_v4",
-            "Verify that TCP over IPv4 goes both ways by bpf_redirect_neigh()",
-            || neigh(Ip::V4),
-        ),
-        Case::regression(
-            "redirect_neigh_tcp_v6",
-            "Verify that TCP over IPv6 goes both ways by bpf_redirect_neigh()",
-            || neigh(Ip::V6),
-        ),
-        Case::regression(
             "redirect_neigh_nexthop",
             "Verify that bpf_redirect_neigh() delivers by the next hop that it is given",
             nexthop,
@@ -44,7 +35,32 @@ pub(super) fn cases() -> Vec<Case> {
             "Verify that bpf_redirect() with BPF_F_INGRESS has the packet received on the other device",
             ingress,
         ),
-    ]
+    ];
+    for (pair, p) in [(Pair::Veth, ""), (Pair::Netkit, "netkit_")] {
+        for (ip, i) in [(Ip::V4, "v4"), (Ip::V6, "v6")] {
+            for (program, kernel, how) in [
+                ("neigh", "kernel:tc_redirect_neigh", "bpf_redirect_neigh()"),
+                (
+                    "neigh_fib",
+                    "kernel:tc_redirect_neigh_fib",
+                    "bpf_redirect_neigh() with the next hop that bpf_fib_lookup() found",
+                ),
+            ] {
+                let case = Case::closure(
+                    format!("redirect_{program}_{p}tcp_{i}"),
+                    &["regression", kernel],
+                    format!("Verify that TCP over IP{i} and {pair:?} goes both ways by {how}"),
+                    move || neigh(program, pair, ip),
+                );
+                cases.push(if pair == Pair::Veth {
+                    case
+                } else {
+                    case.needs_netkit()
+                });
+            }
+        }
+    }
+    cases
 }
 
 fn both_ways(program: &'static str, t: &Topology, ip: Ip) -> Verdict {
@@ -63,8 +79,8 @@ fn plain(ip: Ip) -> Verdict {
     both_ways("plain", &t, ip)
 }
 
-fn neigh(ip: Ip) -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+fn neigh(program: &'static str, pair: Pair, ip: Ip) -> Verdict {
+    let t = Topology::new(pair)?;
     // The helper asks the host's tables for the next hop's MAC.
     t.fwd.enter(|| {
         for (index, to, mac) in [
@@ -74,9 +90,14 @@ fn neigh(ip: Ip) -> Verdict {
             link::add_route(index, to)?;
             link::add_neighbour(index, to, mac)?;
         }
+        // bpf_fib_lookup() finds nothing where nothing is forwarded.
+        if program == "neigh_fib" {
+            netns::sysctl("ipv4/ip_forward", "1")?;
+            netns::sysctl("ipv6/conf/all/forwarding", "1")?;
+        }
         Ok(())
     })?;
-    both_ways("neigh", &t, ip)
+    both_ways(program, &t, ip)
 }
 
 const PROBE: &[u8] = b"a probe for the siblings";

@@ -12,6 +12,7 @@ use crate::{
     fail::{Verdict, becomes, same},
     link::{self, Pair},
     probe::{self, Receiver, Tap},
+    tc::{self, Action, Match},
     topology::{Ip, MAC_SRC_FWD, Topology, dst_address, src_address},
     xfrm::{self, Tunnel},
 };
@@ -73,6 +74,20 @@ pub(super) fn cases() -> Vec<Case> {
                 reason: reason::WRONG_VALUE.into(),
             },
             "5.10 takes the tunnel's dst along",
+        ),
+        Case::feature(
+            "conntrack_entry_stays_behind",
+            &["R5"],
+            "Verify that the host's conntrack entry of a packet is not attached to it in the container",
+            tracked,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &["5.10"],
+            Expect::Fail {
+                reason: reason::NOT_DELIVERED.into(),
+            },
+            "5.10 takes the conntrack entry along",
         ),
     ]
 }
@@ -194,4 +209,29 @@ fn tunnelled() -> Verdict {
         (seen.count, seen.tunnelled),
         (1, 0),
     )
+}
+
+/// act_ct attaches an entry on the host; a filter on each side matches packets
+/// that have one: the host's redirects them, the container's drops them.
+fn tracked() -> Verdict {
+    let t = Topology::quiet(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_action", t.dst_fwd)?;
+    t.fwd.enter(|| {
+        tc::add_clsact(t.src_fwd)?;
+        tc::add_filter(t.src_fwd, 1, Match::All, Action::Track)
+    })?;
+    program.as_action_for(Match::Tracked, &t.fwd, t.src_fwd)?;
+    t.dst.enter(|| {
+        tc::add_clsact(t.dst_dev)?;
+        tc::add_filter(t.dst_dev, 1, Match::Tracked, Action::Drop)
+    })?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    same(
+        reason::SETUP,
+        "ns_fwd, src_fwd: probes with a conntrack entry",
+        program.hits().1,
+        1,
+    )?;
+    receiver.must_get(PROBE)
 }

@@ -8,19 +8,72 @@ use crate::{
     bpf::Redirect,
     fail::{Verdict, same},
     link::Pair,
-    probe::{self, Receiver, Tap},
-    topology::{Ip, Topology},
+    probe::{self, Frame, Receiver, Tap},
+    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
 };
 
 const PROBE: &[u8] = b"a probe that taps see";
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case::feature(
-        "taps_see_it_once_on_each_side",
-        &["carry"],
-        "Verify that packet sockets see a frame once on the host's device, once on the container's, and not on the host end",
-        once,
-    )]
+    vec![
+        Case::feature(
+            "taps_see_where_it_arrived",
+            &["carry"],
+            "Verify that packet sockets on both sides are told their own device, its EtherType and PACKET_HOST, and see the same bytes",
+            fields,
+        ),
+        Case::feature(
+            "taps_see_it_once_on_each_side",
+            &["carry"],
+            "Verify that packet sockets see a frame once on the host's device, once on the container's, and not on the host end",
+            once,
+        ),
+    ]
+}
+
+fn fields() -> Verdict {
+    const PACKET_HOST: u8 = 0;
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let taps = [Tap::new(&t.fwd, t.src_fwd)?, Tap::new(&t.dst, t.dst_dev)?];
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)?;
+    let [host, container] = taps.each_ref().map(|t| t.next(PROBE));
+    let bytes = host.as_ref().map(|f| f.bytes.clone()).unwrap_or_default();
+    // As ns_src addressed it: the MAC header is nobody's to change on the way.
+    same(
+        reason::WRONG_VALUE,
+        "ns_fwd, src_fwd: MAC header of the frame",
+        bytes.get(..14).map(<[u8]>::to_vec),
+        Some(probe::frame(
+            MAC_SRC_FWD,
+            MAC_SRC,
+            libc::ETH_P_IP as u16,
+            &[],
+        )),
+    )?;
+    let expected = |index| {
+        Some(Frame {
+            index,
+            kind: PACKET_HOST,
+            protocol: libc::ETH_P_IP as u16,
+            bytes: bytes.clone(),
+        })
+    };
+    same(
+        reason::WRONG_VALUE,
+        "ns_fwd, src_fwd: the frame and how it came",
+        host,
+        expected(t.src_fwd),
+    )?;
+    same(
+        reason::WRONG_VALUE,
+        "ns_dst, dst: the frame and how it came",
+        container,
+        expected(t.dst_dev),
+    )
 }
 
 fn once() -> Verdict {

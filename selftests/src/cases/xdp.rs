@@ -7,9 +7,9 @@ use super::Case;
 use crate::{
     bpf::{Observer, Redirect, Xdp},
     fail::{Verdict, becomes, same},
-    link::Pair,
-    probe::{self, PORT, Receiver, Tap},
-    topology::{Ip, Topology, dst_address},
+    link::{self, Pair},
+    probe::{self, PORT, Receiver, Tap, Tun},
+    topology::{Ip, MAC_DST, MAC_SRC, Topology, dst_address},
 };
 
 const PROBE: &[u8] = b"a probe that meets XDP";
@@ -41,6 +41,18 @@ pub(super) fn cases() -> Vec<Case> {
             &["R13"],
             "Verify that generic XDP on a peer with fewer queues than the first device does not warn",
             fewer_queues,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &[],
+            Expect::Splat,
+            "generic XDP warns about a receive queue that the peer does not have",
+        ),
+        Case::feature(
+            "multiqueue_nic_with_generic_xdp",
+            &["R13"],
+            "Verify that what a NIC with eight queues received on its last is delivered through generic XDP on a peer with two",
+            many_queues,
         )
         .on(
             Some(Arm::Upstream),
@@ -115,6 +127,41 @@ fn fewer_queues() -> Verdict {
         (hits - before, queue),
         (1, 0),
     )
+}
+
+/// The driver records the queue, not a program.
+fn many_queues() -> Verdict {
+    let t = Topology::with_queues(Pair::Veth, 2)?;
+    let (mut queues, nic) = t.fwd.enter(|| {
+        let queues = Tun::tap_with_queues("nic", 8)?;
+        let index = link::index("nic")?;
+        link::set_mac(index, MAC_DST)?;
+        link::set_up(index, true)?;
+        Ok((queues, index))
+    })?;
+    let xdp = Xdp::pass(&t.dst, t.dst_dev)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, nic)?;
+    // The first shows that it works, the last one what it is about.
+    for at in [0, 7] {
+        let before = xdp.hits().0;
+        queues[at].inject(&probe::frame(
+            MAC_DST,
+            MAC_SRC,
+            libc::ETH_P_IP as u16,
+            &probe::udp_packet(PROBE),
+        ))?;
+        receiver.must_get(PROBE)?;
+        let (hits, queue) = xdp.hits();
+        same(
+            reason::WRONG_VALUE,
+            &format!("ns_dst, dst: packets of queue {at} seen by XDP, and the queue of the last"),
+            (hits - before, queue),
+            (1, 0),
+        )?;
+    }
+    Ok(())
 }
 
 fn in_turn() -> Verdict {

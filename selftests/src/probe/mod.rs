@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) use self::{
     icmp::{ping, ping_both},
-    packet::{Tap, frame, udp_packet},
+    packet::{Frame, Sender, Tap, checksum, frame, udp_packet, udp_packet_between},
     tcp::{bulk, tcp, tcp_to},
     tun::{Tun, Wire},
 };

@@ -2,7 +2,7 @@
 //! Packets byte by byte, and packet sockets.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
 };
 
@@ -44,8 +44,32 @@ pub(crate) fn udp_packet(payload: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// As [`udp_packet`], with addresses and port of one's own and a checksum.
+pub(crate) fn udp_packet_between(
+    from: Ipv4Addr,
+    to: Ipv4Addr,
+    port: u16,
+    payload: &[u8],
+) -> Vec<u8> {
+    let mut packet = udp_packet(payload);
+    packet[12..16].copy_from_slice(&from.octets());
+    packet[16..20].copy_from_slice(&to.octets());
+    packet[22..24].copy_from_slice(&port.to_be_bytes());
+    packet[10..12].fill(0);
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    // The pseudo header: addresses, protocol and length.
+    let mut summed = packet[12..20].to_vec();
+    summed.extend([0, 17]);
+    summed.extend(&packet[24..26]);
+    summed.extend(&packet[20..]);
+    let sum = checksum(&summed);
+    packet[26..28].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// The checksum of IPv4, ICMP and UDP.
-pub(super) fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks(2)
         .map(|p| u32::from(p[0]) << 8 | u32::from(*p.get(1).unwrap_or(&0)))
@@ -54,6 +78,19 @@ pub(super) fn checksum(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)
+}
+
+/// A frame as a packet socket gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// The device that it arrived on.
+    pub(crate) index: u32,
+    /// PACKET_HOST, PACKET_OTHERHOST, ...
+    pub(crate) kind: u8,
+    /// Its EtherType.
+    pub(crate) protocol: u16,
+    /// All of it.
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A packet socket on one device.
@@ -65,8 +102,12 @@ pub(crate) struct Tap {
 impl Tap {
     /// Opens one in a namespace, for every protocol.
     pub(crate) fn new(ns: &Netns, index: u32) -> Result<Self> {
+        Self::for_protocol(ns, index, libc::ETH_P_ALL as u16)
+    }
+
+    fn for_protocol(ns: &Netns, index: u32, protocol: u16) -> Result<Self> {
         ns.enter(|| {
-            let all = (libc::ETH_P_ALL as u16).to_be();
+            let all = protocol.to_be();
             // SAFETY: no pointers are passed.
             let fd = unsafe {
                 libc::socket(
@@ -97,6 +138,36 @@ impl Tap {
         Ok(())
     }
 
+    /// The next frame that ends with `payload`, and how the socket says it came.
+    pub(crate) fn next(&self, payload: &[u8]) -> Option<Frame> {
+        let mut buffer = vec![0; 65_536];
+        loop {
+            // SAFETY: an all-zero sockaddr_ll is a valid value of this plain C struct.
+            let mut from: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+            let mut length = size_of::<libc::sockaddr_ll>() as u32;
+            // SAFETY: pointers and lengths are those of live buffers of this function.
+            let got = unsafe {
+                libc::recvfrom(
+                    self.fd.as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    0,
+                    (&raw mut from).cast(),
+                    &raw mut length,
+                )
+            };
+            let bytes = buffer.get(..usize::try_from(got).ok()?)?;
+            if bytes.ends_with(payload) {
+                return Some(Frame {
+                    index: from.sll_ifindex as u32,
+                    kind: from.sll_pkttype,
+                    protocol: u16::from_be(from.sll_protocol),
+                    bytes: bytes.to_vec(),
+                });
+            }
+        }
+    }
+
     /// How many frames that end with `payload` it has seen since the last time.
     pub(crate) fn count(&self, payload: &[u8]) -> usize {
         let mut buffer = vec![0; 65_536];
@@ -105,5 +176,39 @@ impl Tap {
             seen += usize::from(buffer[..length].ends_with(payload));
         }
         seen
+    }
+}
+
+/// A packet socket that sees nothing and sends many frames with each call.
+#[derive(Debug)]
+pub(crate) struct Sender(Tap);
+
+impl Sender {
+    /// Opens one on a device.
+    pub(crate) fn new(ns: &Netns, index: u32) -> Result<Self> {
+        Tap::for_protocol(ns, index, 0).map(Self)
+    }
+
+    /// Sends a frame up to so many times: one that is refused has those of the
+    /// same call after it not sent.
+    pub(crate) fn send(&self, frame: &[u8], count: u64) {
+        const AT_ONCE: u64 = 64;
+        let mut part = libc::iovec {
+            iov_base: frame.as_ptr().cast_mut().cast(),
+            iov_len: frame.len(),
+        };
+        // SAFETY: an all-zero mmsghdr is a valid value of this plain C struct.
+        let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+        message.msg_hdr.msg_iov = &raw mut part;
+        message.msg_hdr.msg_iovlen = 1;
+        let mut messages = [message; AT_ONCE as usize];
+        for start in (0..count).step_by(AT_ONCE as usize) {
+            let length = AT_ONCE.min(count - start) as u32;
+            // SAFETY: `messages` has at least `length` entries, each of which
+            // refers to `part`, and that to `frame`; sending writes to neither.
+            unsafe {
+                libc::sendmmsg(self.0.fd.as_raw_fd(), messages.as_mut_ptr(), length, 0);
+            }
+        }
     }
 }

@@ -34,6 +34,14 @@ impl Tun {
         Self::with(name, libc::IFF_TAP)
     }
 
+    /// As [`Self::tap`], with so many queues: what is written to the last of
+    /// them arrives with that queue recorded.
+    pub(crate) fn tap_with_queues(name: &str, queues: usize) -> Result<Vec<Self>> {
+        (0..queues)
+            .map(|_| Self::with(name, libc::IFF_TAP | libc::IFF_MULTI_QUEUE))
+            .collect()
+    }
+
     fn with(name: &str, kind: i32) -> Result<Self> {
         let file = File::options()
             .read(true)

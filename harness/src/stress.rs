@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `stress`: packets through the helper while devices, namespaces and programs
+//! come and go, for as long as is asked for.
+
+use anyhow::{Context, Result};
+use protocol::CaseInfo;
+
+use crate::{
+    cli, exec::Program, fail, guest::Guest, machine, report, request, results, run,
+    session::Session, splat::Allowlist,
+};
+
+/// Boots one kernel, has the guest do it, and prints the verdict and the figures.
+pub fn stress(request: &cli::Stress) -> Result<u8> {
+    let one = &request.one;
+    let start = std::time::Instant::now();
+    let session = Session::open(&one.common)?;
+    let vng = session.virtme_ng()?;
+    let guest = Guest::build(&session.project, one.common.offline, &session.progress)?;
+    let words: Vec<String> = ["stress", "--seed"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([request.seed.to_string()])
+        .chain(["--packets".into(), request.packets.to_string()])
+        .collect();
+    let cases: Vec<CaseInfo> = serde_json::from_str(
+        &Program::new(&guest.program)
+            .args(&words)
+            .arg("--describe")
+            .read()?,
+    )
+    .context("reading what the selftests say of `stress`")?;
+    let trees = session.trees(&one.source)?;
+    let [tree] = trees.as_slice() else {
+        return Err(request!("`stress` takes one base"));
+    };
+    let arm = one.arm.into();
+    let commit = session.commit(tree, arm, one.source.series.as_deref())?;
+    let kernel = session.kernel(tree, arm, &one.flavor, &commit)?;
+    let choice = session.accel(&vng, &kernel.image)?;
+    let consoles = tempfile::tempdir().context("making a folder for the console")?;
+    let console = match &request.results {
+        Some(dir) => dir.join("console"),
+        None => consoles.path().to_owned(),
+    };
+    std::fs::create_dir_all(&console).with_context(|| format!("making {}", console.display()))?;
+    let console = console.join("stress.log");
+    let _ = std::fs::remove_file(&console);
+    let job = run::Job {
+        vng: &vng,
+        accel: choice.accel,
+        kernel: &kernel,
+        guest: &guest,
+        cases: &cases,
+        base: &tree.base.line,
+        source: &tree.version,
+        arm,
+        flavor: &one.flavor,
+        allowed: &Allowlist::load(
+            &std::fs::read_to_string(session.project.path("vm/splats.toml"))
+                .context("reading vm/splats.toml")?,
+        )?,
+        console: &console,
+        devices: &[],
+        boot_limit: run::BOOT_LIMIT,
+        words: &words,
+    };
+    let run = run::run(&job, &session.progress)?;
+    session.progress.save(&session.cache)?;
+    let results = results::Results {
+        version: results::VERSION,
+        harness: env!("CARGO_PKG_VERSION").to_owned(),
+        started: std::time::SystemTime::now()
+            .duration_since(std::time::SystemTime::UNIX_EPOCH)?
+            .as_secs(),
+        seconds: start.elapsed().as_secs_f64(),
+        command: std::env::args().collect(),
+        machine: machine::describe(&choice, &vng),
+        cases,
+        runs: vec![run],
+        steps: session.progress.steps(),
+        allow_flaky: false,
+    };
+    if let Some(dir) = &request.results {
+        report::write_all(&results, dir)?;
+    }
+    if one.common.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        println!("{}", report::table(&results, false, one.common.verbose));
+        for metric in results.runs.iter().flat_map(|r| &r.metrics) {
+            println!("{:>10} {:<8} {}", metric.value, metric.unit, metric.name);
+        }
+        println!(
+            "seed {}: the same things in the same order again",
+            request.seed
+        );
+    }
+    Ok(if results.is_good() {
+        fail::GOOD
+    } else {
+        fail::BAD
+    })
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the scene of a failure looks like: the counters of its namespaces, and
+//! what the kernel said.
+
+use std::{
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
+};
+
+use anyhow::{Context, Result};
+
+use crate::netns::Netns;
+
+/// What the kernel may have said of it: as many last lines.
+const LINES: usize = 20;
+
+/// Fields of /proc/net/snmp that tell where a packet went.
+const FIELDS: [&str; 9] = [
+    "Ip InDelivers",
+    "Ip InDiscards",
+    "Ip InAddrErrors",
+    "Ip InNoRoutes",
+    "Ip ForwDatagrams",
+    "Udp InDatagrams",
+    "Udp NoPorts",
+    "Udp InErrors",
+    "Udp InCsumErrors",
+];
+
+/// One line for each namespace of this thread that is still there: its devices
+/// that have seen packets, and what became of those in its IP stack.
+pub(crate) fn counters() -> Vec<String> {
+    Netns::alive()
+        .iter()
+        .map(|ns| {
+            let seen = ns.enter(|| Ok(format!("{}{}", devices()?, stack()?)));
+            match seen {
+                Ok(seen) if seen.is_empty() => format!("{}: no packets", ns.name),
+                Ok(seen) => format!("{}:{seen}", ns.name),
+                Err(e) => format!("{}: its counters cannot be read: {e:#}", ns.name),
+            }
+        })
+        .collect()
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("reading {path}"))
+}
+
+/// As ` dst rx 3 (dropped 1) tx 0 (dropped 0);`, in packets.
+fn devices() -> Result<String> {
+    let text = read("/proc/thread-self/net/dev")?;
+    Ok(text.lines().skip(2).filter_map(device).collect())
+}
+
+fn device(line: &str) -> Option<String> {
+    let (name, rest) = line.split_once(':')?;
+    let fields: Vec<u64> = rest
+        .split_whitespace()
+        .filter_map(|f| f.parse().ok())
+        .collect();
+    let [rx, rx_dropped, tx, tx_dropped] = [1, 3, 9, 11].map(|i| fields.get(i).copied());
+    let all = [rx?, rx_dropped?, tx?, tx_dropped?];
+    all.iter().any(|n| *n > 0).then(|| {
+        let [rx, rx_dropped, tx, tx_dropped] = all;
+        format!(
+            " {} rx {rx} (dropped {rx_dropped}) tx {tx} (dropped {tx_dropped});",
+            name.trim()
+        )
+    })
+}
+
+/// As ` Udp NoPorts 1;`, what is 0 left out.
+fn stack() -> Result<String> {
+    Ok(fields(&read("/proc/thread-self/net/snmp")?))
+}
+
+fn fields(text: &str) -> String {
+    let mut found = String::new();
+    let lines: Vec<&str> = text.lines().collect();
+    for pair in lines.chunks_exact(2) {
+        let (Some((protocol, names)), Some((_, values))) =
+            (pair[0].split_once(':'), pair[1].split_once(':'))
+        else {
+            continue;
+        };
+        for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
+            let field = format!("{protocol} {name}");
+            if value != "0" && FIELDS.contains(&field.as_str()) {
+                found += &format!(" {field} {value};");
+            }
+        }
+    }
+    found
+}
+
+/// The kernel log from a moment on.
+#[derive(Debug)]
+pub(crate) struct Kmsg(File);
+
+impl Kmsg {
+    /// From now on; `None` on a machine where the log may not be read.
+    pub(crate) fn from_now() -> Option<Self> {
+        let mut file = File::options()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .ok()?;
+        file.seek(SeekFrom::End(0)).ok()?;
+        Some(Self(file))
+    }
+
+    /// The last lines since then that are not the harness's own.
+    pub(crate) fn said(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        // One record for each read: include/linux/printk.h has the longest.
+        let mut record = [0; 8192];
+        loop {
+            match self.0.read(&mut record) {
+                Ok(0) => break,
+                Ok(length) => lines.extend(message(&record[..length])),
+                // The kernel had more to say than its log holds: go on with what is left.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(_) => break,
+            }
+        }
+        lines.split_off(lines.len().saturating_sub(LINES))
+    }
+}
+
+/// The text of a record, `6,1234,5678,-;text`.
+fn message(record: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(record);
+    let (_, text) = text.split_once(';')?;
+    let line = text.lines().next()?;
+    (!line.starts_with(protocol::MARK_START) && !line.starts_with(protocol::MARK_END))
+        .then(|| line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{device, fields, message};
+
+    /// Verify that a device's line becomes its packets, and that a device
+    /// without any is left out.
+    #[test]
+    fn devices() {
+        assert_eq!(
+            device("   dst:  100  2 0 1 0 0 0 0  70 1 0 0 0 0 0 0").as_deref(),
+            Some(" dst rx 2 (dropped 1) tx 1 (dropped 0);")
+        );
+        assert_eq!(device("lo: 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"), None);
+    }
+
+    /// Verify that fields are found by protocol and name.
+    #[test]
+    fn snmp() {
+        let text = "Ip: InDelivers InDiscards\nIp: 3 0\nUdp: InDatagrams NoPorts\nUdp: 0 2\n";
+        assert_eq!(fields(text), " Ip InDelivers 3; Udp NoPorts 2;");
+    }
+
+    /// Verify that a record's text is read, and the harness's own left out.
+    #[test]
+    fn records() {
+        assert_eq!(message(b"6,1,2,-;text\n KEY=v\n").as_deref(), Some("text"));
+        assert_eq!(
+            message(format!("12,1,2,-;{}x\n", protocol::MARK_START).as_bytes()),
+            None
+        );
+    }
+}
