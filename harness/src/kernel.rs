@@ -231,6 +231,9 @@ impl Make<'_> {
             make = make
                 .arg(format!("CC=ccache {}", self.compiler))
                 .env("CCACHE_NODEPEND", "1")
+                // What the preprocessor made is what gets compiled: running it a
+                // second time costs a cold build a sixth of its time.
+                .env("CCACHE_NOCPP2", "1")
                 .env("CCACHE_DIR", self.cache.path("ccache"))
                 .env("CCACHE_NOHASHDIR", "1")
                 .env("CCACHE_SLOPPINESS", "time_macros")

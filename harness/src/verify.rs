@@ -67,9 +67,25 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         Some(dir) => Consoles::Kept(dir.join("console")),
         None => Consoles::Thrown(tempfile::tempdir().context("making a folder for consoles")?),
     };
+    let (guest, trees) = std::thread::scope(|scope| {
+        // Cargo waits for the registry and for its last crates, and the source for
+        // the archive and one git process: together they take as long as either.
+        let guest = scope.spawn(|| {
+            let (project, progress) = (&session.project, &session.progress);
+            let guest = Guest::build(project, session.common.offline, progress)?;
+            let cases = guest.select(&request.cases)?;
+            anyhow::Ok((guest, cases))
+        });
+        let trees = session.trees(&request.source);
+        match guest.join() {
+            Ok(guest) => (guest, trees),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
+    // A request that names no case is the cheaper mistake to mend: it comes first.
+    let (guest, cases) = guest?;
+    let trees = trees?;
     let vng = session.virtme_ng()?;
-    let guest = Guest::build(&session.project, session.common.offline, &session.progress)?;
-    let cases = guest.select(&request.cases)?;
     let allowed = session.project.path("vm/splats.toml");
     let allowed = Allowlist::load(
         &std::fs::read_to_string(&allowed)
@@ -78,7 +94,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
     // Every commit before any build: a series that does not apply to the last
     // tree is known within seconds.
     let mut arms_of = Vec::new();
-    for tree in session.trees(&request.source)? {
+    for tree in trees {
         let commits = arms(request)
             .into_iter()
             .map(|arm| {
