@@ -6,7 +6,7 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, same},
+    fail::{Verdict, becomes, same},
     link::Pair,
     probe::{self, Receiver},
     topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
@@ -97,11 +97,10 @@ fn chain(hops: u32) -> Verdict {
         ))
     })?;
     // One run each for every switch, and one that lets it pass.
-    let runs: u64 = programs.iter().map(|p| p.hits().1).sum();
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "runs of the programs",
-        runs,
+        || programs.iter().map(|p| p.hits().1).sum::<u64>(),
         u64::from(hops) + 1,
     )
 }
@@ -135,11 +134,10 @@ fn many() -> Verdict {
         &probe::udp_packet(PROBE),
     );
     probe::Sender::new(&t.src, t.src_dev)?.send(&frame, FRAMES);
-    let runs: u64 = programs.iter().map(|p| p.hits().1).sum();
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "runs of the programs",
-        runs,
+        || programs.iter().map(|p| p.hits().1).sum::<u64>(),
         FRAMES * (u64::from(LIMIT) + 1),
     )
 }

@@ -8,7 +8,7 @@ use protocol::reason;
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, same},
+    fail::{Verdict, becomes},
     link::{self, End, Pair},
     netns::Netns,
     probe::{self, PORT, Receiver, Tap},
@@ -155,10 +155,10 @@ fn ipvlan() -> Verdict {
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let receiver = Receiver::new(&within, Ip::V4)?;
     probe::send_to(&t.src, (address, PORT).into(), PROBE)?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, src_fwd: probes seen at ingress",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(PROBE)

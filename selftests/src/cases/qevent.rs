@@ -7,7 +7,7 @@ use protocol::reason;
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, same},
+    fail::{Verdict, becomes},
     link::Pair,
     probe::{self, Receiver, Tap},
     topology::{Ip, MAC_DST, MAC_DST_FWD, Topology},
@@ -40,10 +40,10 @@ fn early_drop() -> Verdict {
     for _ in 0..PROBES {
         probe::send(&t, Ip::V4, PROBE)?;
     }
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, dst_fwd: probes that the queue's event saw",
-        program.hits().1,
+        || program.hits().1,
         PROBES,
     )?;
     receiver.must_get_nothing()?;
@@ -54,10 +54,10 @@ fn early_drop() -> Verdict {
         libc::ETH_P_IP as u16,
         &probe::udp_packet(PROBE),
     ))?;
-    same(
+    becomes(
         reason::WRONG_COUNT,
         "ns_fwd, dst_fwd: probes that the queue's event saw, with one of the host's own",
-        program.hits().1,
+        || program.hits().1,
         PROBES + 1,
     )?;
     receiver.must_get_nothing()?;

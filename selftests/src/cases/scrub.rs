@@ -227,10 +227,10 @@ fn tracked() -> Verdict {
         tc::add_filter(t.dst_dev, 1, Match::Tracked, Action::Drop)
     })?;
     probe::send(&t, Ip::V4, PROBE)?;
-    same(
+    becomes(
         reason::SETUP,
         "ns_fwd, src_fwd: probes with a conntrack entry",
-        program.hits().1,
+        || program.hits().1,
         1,
     )?;
     receiver.must_get(PROBE)
