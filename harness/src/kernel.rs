@@ -14,6 +14,7 @@ use object::{Object, ReadCache};
 
 use crate::{
     cache::{Cache, Key},
+    ccache::Ccache,
     config::Fragment,
     exec::{POLL, Program, describe},
     interrupt,
@@ -133,8 +134,9 @@ pub fn build(
         let _ = fs::remove_file(&stamp);
     }
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let ccache = Ccache::find(cache)?;
     let make = Make {
-        cache,
+        ccache: ccache.as_ref(),
         src: &src,
         out: &out,
         jobs: recipe.jobs,
@@ -202,8 +204,8 @@ pub fn compiler() -> Result<String> {
 
 /// How make is called on a kernel.
 pub(crate) struct Make<'a> {
-    /// Has the compiler's own cache.
-    pub(crate) cache: &'a Cache,
+    /// The compiler's own cache, where there is one.
+    pub(crate) ccache: Option<&'a Ccache>,
     /// The sources.
     pub(crate) src: &'a Path,
     /// A folder directly below them.
@@ -224,23 +226,10 @@ impl Make<'_> {
                 self.out.file_name().unwrap_or_default().to_string_lossy()
             ))
             .arg(format!("-j{}", self.jobs));
-        if source::has("ccache") {
-            // Not with CCACHE_DEPEND: without a run of the preprocessor ccache does
-            // not see that piggy.S includes the compressed kernel with .incbin, and
-            // puts another kernel of the same size into the image.
-            make = make
-                .arg(format!("CC=ccache {}", self.compiler))
-                .env("CCACHE_NODEPEND", "1")
-                // What the preprocessor made is what gets compiled: running it a
-                // second time costs a cold build a sixth of its time.
-                .env("CCACHE_NOCPP2", "1")
-                .env("CCACHE_DIR", self.cache.path("ccache"))
-                .env("CCACHE_NOHASHDIR", "1")
-                .env("CCACHE_SLOPPINESS", "time_macros")
-                .env("CCACHE_MAXSIZE", "5G");
-        } else {
-            make = make.arg(format!("CC={}", self.compiler));
-        }
+        make = match self.ccache {
+            Some(ccache) => ccache.wrap(make, self.compiler),
+            None => make.arg(format!("CC={}", self.compiler)),
+        };
         FIXED
             .iter()
             .fold(make, |m, (name, value)| m.env(name, value))

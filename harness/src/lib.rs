@@ -12,6 +12,7 @@ pub mod bisect;
 pub mod boot;
 pub mod cache;
 pub mod cases;
+mod ccache;
 pub mod check;
 pub mod cli;
 pub mod collect;

@@ -103,9 +103,15 @@ pub fn makefile_version(makefile: &str) -> Option<String> {
 }
 
 /// Whether a program is in PATH.
-pub fn has(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|p| std::env::split_paths(&p).any(|d| d.join(program).is_file()))
+pub fn has(name: &str) -> bool {
+    program(name).is_some()
+}
+
+/// Where a program is, the first in PATH.
+pub fn program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 fn download(cache: &Cache, base: &Base) -> Result<PathBuf> {

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, Key, write_whole},
+    ccache::Ccache,
     config::{Fragment, depends_on},
     exec::{Output, Program, tail},
     kernel::Make,
@@ -59,6 +60,7 @@ pub enum Ready {
 #[derive(Debug)]
 pub struct Bench<'a> {
     cache: &'a Cache,
+    ccache: Option<Ccache>,
     tree: &'a Tree,
     src: PathBuf,
     fragment: Fragment,
@@ -87,6 +89,7 @@ impl<'a> Bench<'a> {
         tree.repo.checkout(&src, commit)?;
         Ok(Self {
             cache,
+            ccache: Ccache::find(cache)?,
             tree,
             fragment: fragment.with(WITHOUT_DEBUG_INFO),
             jobs,
@@ -129,7 +132,7 @@ impl<'a> Bench<'a> {
 
     fn make<'s>(&'s self, variant: &Variant, out: &'s Path, jobs: usize) -> Make<'s> {
         Make {
-            cache: self.cache,
+            ccache: self.ccache.as_ref(),
             src: &self.src,
             out,
             jobs,
