@@ -90,6 +90,9 @@ int on_kfree_skb(void *ctx)
 		return 0;
 	if (reason >= REASONS)
 		reason = REASONS - 1;
+	/* The compiler knows that this changes nothing, the verifier does not. */
+	barrier_var(reason);
+	reason &= REASONS - 1;
 	__sync_fetch_and_add(&freed[reason], 1);
 	return 0;
 }

@@ -25,6 +25,9 @@ fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
     let mut socket = Socket::new(protocol).context("opening a netlink socket")?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
+    // What the kernel says about an error, without the request in between.
+    socket.set_cap_ack(true)?;
+    socket.set_ext_ack(true)?;
     socket
         .send(request, 0)
         .context("sending a netlink request")?;
@@ -37,8 +40,31 @@ fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
         .payload
     {
         NetlinkPayload::Error(e) if e.code.is_none() => Ok(()),
-        NetlinkPayload::Error(e) => Err(e.to_io()).context("the kernel refused"),
+        NetlinkPayload::Error(e) => {
+            let why = reason(&answer).map_or(String::new(), |why| format!(" ({why})"));
+            Err(e.to_io()).context(format!("the kernel refused{why}"))
+        }
         other => bail!("the kernel answered {other:?}"),
+    }
+}
+
+/// What the kernel says about an error in words: NLMSGERR_ATTR_MSG, the attribute
+/// of type 1 after the header, the error and the header of the request.
+fn reason(answer: &[u8]) -> Option<String> {
+    const NLM_F_ACK_TLVS: u16 = 0x200;
+    let short = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
+    if short(6)? & NLM_F_ACK_TLVS == 0 {
+        return None;
+    }
+    let mut at = HEADER + 4 + HEADER;
+    loop {
+        let (length, kind) = (usize::from(short(at)?), short(at + 2)?);
+        if kind == 1 {
+            let text = answer.get(at + 4..at + length)?;
+            let text = String::from_utf8_lossy(text);
+            return Some(text.trim_end_matches('\0').to_owned());
+        }
+        at += length.max(4).next_multiple_of(4);
     }
 }
 
@@ -125,9 +151,10 @@ impl Raw {
 
     /// Adds an attribute that holds others.
     pub(crate) fn nest(mut self, kind: u16, fill: impl FnOnce(Self) -> Self) -> Self {
+        const NLA_F_NESTED: u16 = 1 << 15;
         let start = self.bytes.len();
         self.bytes.extend([0, 0]);
-        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((kind | NLA_F_NESTED).to_ne_bytes());
         let mut full = fill(self);
         let length = (full.bytes.len() - start) as u16;
         full.bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
@@ -150,11 +177,27 @@ impl Raw {
 mod tests {
     use super::Raw;
 
+    /// Verify that the kernel's words are found, and that half an answer has none.
+    #[test]
+    fn reasons() {
+        let mut answer = vec![0; 36];
+        answer[7] = 2;
+        answer.extend([8, 0, 2, 0, 9, 9, 9, 9]);
+        answer.extend([7, 0, 1, 0, b'n', b'o', 0]);
+        assert_eq!(super::reason(&answer).as_deref(), Some("no"));
+        assert_eq!(super::reason(&answer[..answer.len() - 1]), None);
+        answer[7] = 0;
+        assert_eq!(super::reason(&answer), None);
+    }
+
     /// Verify that attributes are padded, and that the length of a nest is
     /// that of what it holds.
     #[test]
     fn nests() {
         let raw = Raw::new(1, 0, &[]).nest(2, |r| r.text(3, "ab"));
-        assert_eq!(raw.bytes[16..], [12, 0, 2, 0, 7, 0, 3, 0, b'a', b'b', 0, 0]);
+        assert_eq!(
+            raw.bytes[16..],
+            [12, 0, 2, 0x80, 7, 0, 3, 0, b'a', b'b', 0, 0]
+        );
     }
 }

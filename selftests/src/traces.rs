@@ -47,12 +47,15 @@ impl Traces {
             .map(|n| n.trim().to_owned())
             .collect();
         let (programs, maps) = bpf::loaded();
+        // Before asking over netlink: a socket of that family is counted until a
+        // grace period of RCU after it was closed.
+        let sockets = number("/proc/net/sockstat", "sockets: used")?;
         Ok(Self {
             programs,
             maps,
             devices,
             namespaces: netlink::namespaces()?,
-            sockets: number("/proc/net/sockstat", "sockets: used")?,
+            sockets,
             descriptors: fs::read_dir("/proc/self/fd")
                 .context("reading /proc/self/fd")?
                 .count(),
@@ -70,6 +73,7 @@ impl Traces {
     /// own time, and takes its devices and programs along.
     pub(crate) fn all_gone(&self) -> Verdict {
         let start = Instant::now();
+        let mut pause = Duration::from_millis(2);
         loop {
             let now = Self::now()?;
             if now.covered_by(self) {
@@ -81,7 +85,9 @@ impl Traces {
                     format!("expected {self:?} afterwards as before, got {now:?}"),
                 ));
             }
-            thread::sleep(Duration::from_millis(2));
+            // Longer and longer, or what this leaves for RCU never gets less.
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(200));
         }
     }
 

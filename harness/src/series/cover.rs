@@ -262,6 +262,7 @@ mod tests {
             arm: Arm::Patched,
             commit: "c".into(),
             costs,
+            profiles: std::collections::BTreeMap::new(),
         };
         let text = cost_table(&kernel);
         assert!(text.contains("\n  veth.tcp_rr.v4  "), "{text}");

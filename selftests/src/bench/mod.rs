@@ -55,9 +55,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
         cases: Vec::new(),
     })?;
     metric(&mut report, "clock.2000", clock::of_2000_instructions())?;
-    if std::env::var_os("NOSPREAD").is_none() {
-        still::spread_neighbours().context("making the tables of neighbours large")?;
-    }
+    still::spread_neighbours().context("making the tables of neighbours large")?;
     let wanted = |name: &str| match &args.spin {
         Some(one) => name == one,
         None => args.only.is_empty() || args.only.iter().any(|o| name.starts_with(o.as_str())),

@@ -80,16 +80,6 @@ impl Repeat for Typical {
             taken.push(clock::now() - start);
         }
         taken.sort_unstable();
-        if std::env::var_os("SHOW").is_some() {
-            let mut modes = std::collections::BTreeMap::new();
-            for t in &taken {
-                *modes.entry(t).or_insert(0) += 1;
-            }
-            let mut m: Vec<_> = modes.into_iter().collect();
-            m.sort_by_key(|x| -x.1);
-            m.truncate(6);
-            println!("{m:?} min {} n90 {}", taken[0], taken[SAMPLES * 9 / 10]);
-        }
         Ok(taken[SAMPLES / 2])
     }
 }
