@@ -20,6 +20,7 @@ use crate::{
     results::Metric,
     splat::{Notice, Scanner, clean},
     stream::Stream,
+    turn::Turn,
     vm::{Spec, Vm},
 };
 
@@ -150,9 +151,13 @@ pub fn watch(
     keep: &Path,
     step: &Doing<'_>,
 ) -> Result<Observed> {
+    step.at("waiting for another guest to boot");
+    let turn = Turn::wait()?;
+    step.at("booting");
     let vm = spec.boot()?;
     let start = Instant::now();
     let mut watch = Watch {
+        turn: Some(turn),
         console: Tail::open(vm.console())?,
         events: Tail::open(vm.events())?,
         vm,
@@ -174,6 +179,7 @@ pub fn watch(
     watch.console.copy_to(keep)?;
     end?;
     copied?;
+    watch.turn = None;
     if watch.seen.deadline.is_some() {
         watch.keep_answer()?;
     }
@@ -193,6 +199,8 @@ pub fn watch(
 }
 
 struct Watch {
+    /// To boot, until `hello` or the end.
+    turn: Option<Turn>,
     vm: Vm,
     console: Tail,
     events: Tail,
@@ -291,6 +299,7 @@ impl Watch {
         match &event {
             Event::Hello { cases, .. } => {
                 self.seen.boot_seconds = Some(self.start.elapsed().as_secs_f64());
+                self.turn = None;
                 step.at(format!("{} cases", cases.len()));
                 self.enter();
             }

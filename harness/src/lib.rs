@@ -42,6 +42,7 @@ pub mod splat;
 pub mod stream;
 pub mod stress;
 pub mod tree;
+pub mod turn;
 pub mod verdict;
 pub mod verify;
 pub mod vm;

@@ -17,6 +17,7 @@ use crate::{
     results::Run,
     setup::VirtmeNg,
     splat::Allowlist,
+    turn,
     vm::{Device, SHARE, Spec},
 };
 
@@ -63,6 +64,14 @@ pub struct Job<'a> {
     /// What the guest program is to do instead of running the cases, one after
     /// the other; words without a meaning to a shell.
     pub words: &'a [String],
+}
+
+impl Job<'_> {
+    /// How many cases must pass: those that must fail are over sooner.
+    pub fn to_pass(&self) -> usize {
+        let passes = |c: &&CaseInfo| matches!(c.expect(self.arm, self.base).0, Expect::Pass);
+        self.cases.iter().filter(passes).count()
+    }
 }
 
 /// Runs the cases and judges them.
@@ -135,7 +144,7 @@ fn boot_once(
         vng: job.vng,
         accel: job.accel,
         image: &job.kernel.image,
-        cpus: 2,
+        cpus: turn::CPUS,
         memory_mib: if job.flavor == "default" { 1024 } else { 3072 },
         script: &script,
         share: share.path(),

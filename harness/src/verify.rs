@@ -234,14 +234,17 @@ struct Built<'a> {
 
 /// Runs the jobs, up to `most` at a time, and gives what came of them in order.
 pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
+    // The one with the most to do first: the others fit beside it.
+    let mut order: Vec<usize> = (0..jobs.len()).collect();
+    order.sort_by_key(|at| std::cmp::Reverse(jobs[*at].to_pass()));
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..most.clamp(1, jobs.len().max(1)) {
             scope.spawn(|| {
                 while let Some((at, job)) = {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    jobs.get(at).map(|job| (at, job))
+                    let at = order.get(next.fetch_add(1, Ordering::Relaxed));
+                    at.and_then(|at| Some((*at, jobs.get(*at)?)))
                 } {
                     let run = run::run(job, progress);
                     done.lock()

@@ -73,7 +73,7 @@ impl Traces {
     /// own time, and takes its devices and programs along.
     pub(crate) fn all_gone(&self) -> Verdict {
         let start = Instant::now();
-        let mut pause = Duration::from_millis(2);
+        let mut pause = Duration::from_millis(1);
         loop {
             let now = Self::now()?;
             if now.covered_by(self) {
@@ -87,7 +87,7 @@ impl Traces {
             }
             // Longer and longer, or what this leaves for RCU never gets less.
             thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(200));
+            pause = (pause * 3 / 2).min(Duration::from_millis(200));
         }
     }
 

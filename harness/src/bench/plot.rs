@@ -122,7 +122,6 @@ fn panel(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::bench::figures::tests::sample;
 
     /// Verify that a picture has a bar for each cost, and is SVG.

@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn costs_text(bench: &Bench, commit: &str) -> String {
-        super::costs(bench, "6.12", commit).expect("figures of this commit")
+        costs(bench, "6.12", commit).expect("figures of this commit")
     }
 
     /// Verify that a letter needs a subject and a text.

@@ -25,7 +25,7 @@ use crate::{
 };
 
 const PROBE: &[u8] = b"the probe after the storm";
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 4;
 const ROUND: Duration = Duration::from_millis(10);
 
 pub(super) fn cases() -> Vec<Case> {

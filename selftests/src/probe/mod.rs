@@ -37,7 +37,7 @@ const ARRIVE: Duration = crate::fail::PATIENCE;
 
 /// How long a packet that must not arrive is waited for. Delivery is over when
 /// the sender's system call returns, unless the backlog is served by ksoftirqd.
-const STAY_AWAY: Duration = Duration::from_millis(60);
+const STAY_AWAY: Duration = Duration::from_millis(25);
 
 fn any(ip: Ip) -> IpAddr {
     match ip {
