@@ -66,6 +66,10 @@ const DEVICE: &str = "/dev/kvm";
 /// KVM it takes two seconds.
 const TRIAL: Duration = Duration::from_secs(15);
 
+/// Without a first word for so long, there will be none: under KVM it takes less
+/// than a second.
+const SILENCE: Duration = Duration::from_secs(8);
+
 /// Chooses for this machine. `image` is any kernel, for the trial.
 pub fn choose(
     cache: &Cache,
@@ -161,17 +165,24 @@ fn trial(vng: &VirtmeNg, image: &Path) -> Result<Choice> {
                 TRIAL.as_secs()
             );
         }
+        let silent = || std::fs::metadata(vm.console()).is_ok_and(|m| m.len() == 0);
+        if start.elapsed() > SILENCE && silent() {
+            break format!(
+                "a trial boot under KVM printed nothing for {} s",
+                SILENCE.as_secs()
+            );
+        }
         std::thread::sleep(POLL);
     };
     let console = std::fs::read(vm.console()).unwrap_or_default();
     let console = String::from_utf8_lossy(&console);
-    let last = console
-        .lines()
-        .rfind(|l| !l.trim().is_empty())
-        .unwrap_or("nothing");
-    let last: String = last.chars().filter(|c| !c.is_control()).take(160).collect();
+    let last = console.lines().rfind(|l| !l.trim().is_empty());
+    let last = last.map_or(String::new(), |last| {
+        let last: String = last.chars().filter(|c| !c.is_control()).take(160).collect();
+        format!(" (last on its console: {last})")
+    });
     Ok(Choice {
         accel: Accel::Tcg,
-        why: format!("{why} (last on its console: {last})"),
+        why: format!("{why}{last}"),
     })
 }
