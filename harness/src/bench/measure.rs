@@ -38,10 +38,19 @@ const RECORD: u64 = 96 << 20;
 
 /// What a boot needs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bench<'a> {
-    pub(super) vng: &'a VirtmeNg,
-    pub(super) guest: &'a Guest,
-    pub(super) kernel: &'a Kernel,
+pub(crate) struct Bench<'a> {
+    pub(crate) vng: &'a VirtmeNg,
+    pub(crate) guest: &'a Guest,
+    pub(crate) kernel: &'a Kernel,
+}
+
+/// What one boot gave.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Counted {
+    /// Instructions for a transaction, the median, by the figure's name.
+    Figures(BTreeMap<String, f64>),
+    /// Nothing, and that is the kernel's own doing; why.
+    Nothing(String),
 }
 
 impl Bench<'_> {
@@ -52,6 +61,21 @@ impl Bench<'_> {
         only: &[String],
         step: &Doing<'_>,
     ) -> Result<BTreeMap<String, f64>> {
+        let scratch = tempfile::tempdir().context("making a folder for the console")?;
+        match self.count(only, &scratch.path().join("console"), step)? {
+            Counted::Figures(found) => Ok(found),
+            Counted::Nothing(why) => bail!(why),
+        }
+    }
+
+    /// The same, for whoever must tell a kernel that cannot be measured from
+    /// a machine that cannot measure. The console is kept in `console`.
+    pub(crate) fn count(
+        self,
+        only: &[String],
+        console: &Path,
+        step: &Doing<'_>,
+    ) -> Result<Counted> {
         let mut args = String::new();
         for name in only {
             args.push_str(" --only ");
@@ -67,23 +91,34 @@ impl Bench<'_> {
             shutdown: PATIENCE,
             crashed: PATIENCE,
         };
-        let scratch = tempfile::tempdir().context("making a folder for the console")?;
-        let seen = boot::watch(&spec, &deadlines, &scratch.path().join("console"), step)?;
+        let seen = boot::watch(&spec, &deadlines, console, step)?;
+        if let Some(said) = seen.not_started() {
+            bail!(
+                "no virtual machine was started, so nothing can be said of the kernel; {}: {said}",
+                seen.ended_by
+            );
+        }
+        if seen.kernel.is_some() {
+            self.kernel.is_what_ran(seen.build_id.as_deref())?;
+        }
         let said = if seen.output.is_empty() {
             String::new()
         } else {
             format!("; it printed: {}", seen.output)
         };
-        if let Some((why, _)) = seen.deadline {
-            bail!("{why}{said}");
+        if seen.killed {
+            bail!("{}{said}", seen.ended_by);
         }
-        if let Some(why) = seen.stream_lacks {
-            bail!("{why}; {}{said}", seen.ended_by);
-        }
-        self.kernel.is_what_ran(seen.build_id.as_deref())?;
         // A kernel that complained does not do the work that is to be measured.
         if let Some(report) = seen.scan.finish().first() {
-            bail!("the kernel logged: {}", report.splat.title);
+            let why = format!("the kernel logged: {}", report.splat.title);
+            return Ok(Counted::Nothing(why));
+        }
+        if let Some((why, _)) = seen.deadline {
+            return Ok(Counted::Nothing(format!("{why}{said}")));
+        }
+        if let Some(why) = seen.stream_lacks {
+            return Ok(Counted::Nothing(format!("{why}; {}{said}", seen.ended_by)));
         }
         let mut found: BTreeMap<String, f64> = seen
             .metrics
@@ -91,7 +126,7 @@ impl Bench<'_> {
             .map(|m| (m.name, m.value))
             .collect();
         counts_instructions(found.remove(CLOCK))?;
-        Ok(found)
+        Ok(Counted::Figures(found))
     }
 
     /// One boot: the instructions of one transaction of a figure, by function.
@@ -228,7 +263,7 @@ fn script(args: &str) -> String {
 }
 
 /// A figure's name goes into the guest's shell: only what names consist of.
-fn plain(name: &str) -> Result<&str> {
+pub(crate) fn plain(name: &str) -> Result<&str> {
     let fine = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
     if name.is_empty() || !name.chars().all(fine) {
         return Err(crate::request!(

@@ -8,7 +8,7 @@
 
 mod document;
 mod figures;
-mod measure;
+pub(crate) mod measure;
 mod plot;
 mod profile;
 mod saved;

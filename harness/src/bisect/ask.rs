@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use protocol::Arm;
 
-use super::state::Asked;
+use super::{meter::figure, state::Asked};
 use crate::{
     cli::Bisect,
     exec::Program,
@@ -26,10 +26,10 @@ pub(super) fn ask(session: &Session, request: &Bisect) -> Result<Asked> {
         bad: String::new(),
         cases: request.cases.clone(),
         flavor: request.flavor.clone(),
-        metric: request
-            .metric
-            .clone()
-            .map(|name| (name, request.limit.unwrap_or(0.0) / 100.0)),
+        metric: match &request.metric {
+            Some(name) => Some((figure(name)?, request.limit.unwrap_or(0.0) / 100.0)),
+            None => None,
+        },
         flaky: request.flaky,
     };
     if let Some(series) = request.series.as_ref().and_then(|s| s.as_ref()) {

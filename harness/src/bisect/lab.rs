@@ -14,7 +14,7 @@ use super::{
     built::{self, Files},
     drive::{Built, Lab},
     graph::History,
-    meter::{Cases, Meter, Reported},
+    meter::{Cases, Counts, Meter},
     question::Looking,
     range, search,
     sight::Boot,
@@ -80,7 +80,7 @@ impl<'a> Kernels<'a> {
         )?;
         let meter: Box<dyn Meter> = match &asked.metric {
             None => Box::new(Cases),
-            Some((name, _)) => Box::new(Reported { name: name.clone() }),
+            Some((name, _)) => Box::new(Counts { name: name.clone() }),
         };
         Ok(Self {
             session,

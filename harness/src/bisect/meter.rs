@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a boot of a kernel is for: to see cases pass or fail, or to read a
-//! figure. The place where a benchmark is connected.
+//! figure.
+
+use std::time::Instant;
 
 use anyhow::Result;
 
 use super::sight::{Boot, Sight};
 use crate::{
+    bench::measure::{Bench, Counted, plain},
     progress::Progress,
     request,
     run::{self, Job},
@@ -34,42 +37,59 @@ impl Meter for Cases {
     }
 }
 
-/// Runs the cases and takes a figure that one of them reports: `--metric`.
+/// Counts the instructions of a figure of `bench`: `--metric`.
 #[derive(Debug)]
-pub struct Reported {
-    /// The metric's dotted name.
+pub struct Counts {
+    /// The figure's whole name, `veth.tcp_rr.v4.redirect_peer`.
     pub name: String,
 }
 
-impl Meter for Reported {
+impl Meter for Counts {
     fn boot(&mut self, job: &Job<'_>, progress: &Progress) -> Result<Boot> {
-        let run = run::run(job, progress)?;
-        let figure = run.metrics.iter().find(|m| m.name == self.name);
-        let sight = match figure {
-            Some(figure) => Sight::Measured(figure.value),
-            // A kernel that went down before it could be measured.
-            None if !run.verdict.is_good() => Sight::of_run(&run),
-            None => {
-                let mut known: Vec<&str> = run.metrics.iter().map(|m| m.name.as_str()).collect();
-                known.dedup();
-                return Err(request!(
-                    "nothing reported the figure `{}`; reported were: {}",
-                    self.name,
-                    if known.is_empty() {
-                        "none".into()
-                    } else {
-                        known.join(", ")
-                    }
-                ));
-            }
+        let step = progress.begin("run", &format!("{} {}", job.base, self.name));
+        let start = Instant::now();
+        let bench = Bench {
+            vng: job.vng,
+            guest: job.guest,
+            kernel: job.kernel,
+        };
+        let counted = bench.count(std::slice::from_ref(&self.name), job.console, &step)?;
+        step.done(false);
+        let sight = match counted {
+            Counted::Nothing(why) => Sight::unmeasured(why),
+            Counted::Figures(all) => match all.get(&self.name) {
+                Some(value) => Sight::Measured(*value),
+                None => Sight::unmeasured(format!(
+                    "this kernel has no figure `{}`; {FIGURES}",
+                    self.name
+                )),
+            },
         };
         Ok(Boot {
             sight,
             starts: starts(job),
-            seconds: run.seconds,
+            seconds: start.elapsed().as_secs_f64(),
             console: job.console.display().to_string(),
         })
     }
+}
+
+/// How figures are named.
+const FIGURES: &str = "figures are PAIR.TRAFFIC.IP.WAY, such as veth.tcp_rr.v4.redirect_peer, or WAY.TRAFFIC for those of veth and IPv4; `cargo harness bench` shows all";
+
+/// The whole name of a figure, of which `redirect_peer.tcp_rr` is enough.
+pub(super) fn figure(name: &str) -> Result<String> {
+    plain(name)?;
+    let parts: Vec<&str> = name.split('.').collect();
+    let whole = match parts.as_slice() {
+        [_, _, "v4" | "v6", _, ..] => name.to_owned(),
+        [_, _, "v4" | "v6"] | [_] => {
+            return Err(request!("`{name}` (--metric) names no figure: {FIGURES}"));
+        }
+        [way @ .., traffic] => format!("veth.{traffic}.v4.{}", way.join(".")),
+        [] => name.to_owned(),
+    };
+    Ok(whole)
 }
 
 /// How often the guest was started: its console, which is one file for all of
@@ -81,4 +101,29 @@ fn starts(job: &Job<'_>) -> usize {
         .filter(|l| l.contains("Linux version "))
         .count()
         .max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a figure is known by its short name, and that half a name
+    /// is not taken for one.
+    #[test]
+    fn figures_have_two_names() {
+        for (name, whole) in [
+            ("redirect_peer.tcp_rr", "veth.tcp_rr.v4.redirect_peer"),
+            (
+                "local.redirect_peer.udp_1400",
+                "veth.udp_1400.v4.local.redirect_peer",
+            ),
+            ("netkit.tcp_rr.v6.host", "netkit.tcp_rr.v6.host"),
+            ("veth.udp_1.v4.local.redirect", "veth.udp_1.v4.local.redirect"),
+        ] {
+            assert_eq!(figure(name).unwrap(), whole);
+        }
+        for name in ["tcp_rr", "veth.tcp_rr.v4", "", "a b.c"] {
+            assert!(figure(name).is_err(), "{name}");
+        }
+    }
 }

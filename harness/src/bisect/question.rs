@@ -73,7 +73,14 @@ impl Question {
                 ))
             }
             (Sight::Cases(a), Sight::Cases(b)) => changes(a, b, looking).map(Self::Cases),
-            _ => Err("one end was measured and the other one was not".into()),
+            (Sight::Measured(_), other) => Err(format!(
+                "the good end was measured and the bad end was not: {}",
+                other.brief()
+            )),
+            (other, Sight::Measured(_)) => Err(format!(
+                "the bad end was measured and the good end was not: {}",
+                other.brief()
+            )),
         }
     }
 
@@ -87,9 +94,10 @@ impl Question {
                 } else {
                     Answer::Good
                 };
-                (answer, format!("{value} ({percent:+.2} %)"))
+                (answer, format!("{value:.0} ({percent:+.2} %)"))
             }
             (Self::Cases(changes), Sight::Cases(cases)) => of_cases(changes, cases),
+            (Self::Above { .. }, Sight::Cases(_)) => (Answer::Skip, sight.brief()),
             _ => (
                 Answer::CannotTell,
                 "it did not show what the ends showed".into(),
@@ -286,5 +294,10 @@ mod tests {
         assert_eq!(q.answer(&m(1006.0)).0, Answer::Bad);
         let none = Question::between(&m(1000.0), &m(1004.0), 0.005, Looking::ForBreakage);
         assert!(none.unwrap_err().contains("+0.40 %"));
+        // A kernel that cannot be measured is neither fast nor slow.
+        let unmeasured = Sight::unmeasured("the kernel logged: x".into());
+        assert_eq!(q.answer(&unmeasured).0, Answer::Skip);
+        let why = Question::between(&m(1.0), &unmeasured, 0.0, Looking::ForBreakage).unwrap_err();
+        assert!(why.contains("the kernel logged: x"), "{why}");
     }
 }

@@ -86,6 +86,16 @@ impl Sight {
         Self::Cases(cases)
     }
 
+    /// A boot that gave no figure, and why.
+    pub fn unmeasured(why: String) -> Self {
+        Self::Cases(vec![CaseSeen {
+            name: THE_RUN.into(),
+            verdict: Verdict::Lost,
+            mark: String::new(),
+            why,
+        }])
+    }
+
     /// In a few words.
     pub fn brief(&self) -> String {
         match self {
