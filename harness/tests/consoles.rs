@@ -59,6 +59,7 @@ const HOLDS: &[(&str, &[&str])] = &[
     ("lockdep_wait_context", &["lockdep a 1"]),
     ("rcu_stall", &["rcu_stall loop 2"]),
     ("rcu_starved", &["rcu_stall loop 1"]),
+    ("rcu_stall_by_nmi", &["rcu_stall drop_reason_loop 1"]),
     ("soft_lockup", &["soft_lockup loop 2"]),
     ("hard_lockup", &["hard_lockup loop 1"]),
     ("hung_task", &["hung_task a 1"]),

@@ -118,7 +118,10 @@ mod tests {
                 "veth.udp_1400.v4.local.redirect_peer",
             ),
             ("netkit.tcp_rr.v6.host", "netkit.tcp_rr.v6.host"),
-            ("veth.udp_1.v4.local.redirect", "veth.udp_1.v4.local.redirect"),
+            (
+                "veth.udp_1.v4.local.redirect",
+                "veth.udp_1.v4.local.redirect",
+            ),
         ] {
             assert_eq!(figure(name).unwrap(), whole);
         }

@@ -143,7 +143,8 @@ impl Decoder {
         Ok(places)
     }
 
-    /// The path as it is in the kernel tree.
+    /// The path as it is in the kernel tree. An object from ccache may name the
+    /// folder in which it was first built.
     fn shown(&self, place: &str) -> String {
         let mut path = PathBuf::new();
         for part in Path::new(place).components() {
@@ -155,10 +156,19 @@ impl Decoder {
                 other => path.push(other),
             }
         }
-        path.strip_prefix(&self.source)
-            .unwrap_or(&path)
-            .display()
-            .to_string()
+        if let Ok(inside) = path.strip_prefix(&self.source) {
+            return inside.display().to_string();
+        }
+        let whole = path.display().to_string();
+        let file = whole.rsplit_once(':').map_or(&*whole, |(file, _)| file);
+        let parts: Vec<_> = Path::new(file).components().collect();
+        let elsewhere = (1..parts.len())
+            .map(|skip| parts[skip..].iter().collect::<PathBuf>())
+            .find(|inside| path.is_absolute() && self.source.join(inside).is_file());
+        match elsewhere {
+            Some(inside) => format!("{}{}", inside.display(), &whole[file.len()..]),
+            None => whole,
+        }
     }
 }
 
@@ -254,6 +264,28 @@ mod tests {
 
     const NM: &str = "0000000000001000 T first\n0000000000001040 t twice\n0000000000001080 t twice\n\
                       0000000000001080 T alias\n00000000000010c8 d data\n";
+
+    /// Verify that a place is shown as it is in the tree, also when the object
+    /// was first built in another folder, and never as what is not in the tree.
+    #[test]
+    fn places_are_those_of_the_tree() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("kernel")).unwrap();
+        fs::write(tree.path().join("kernel/kthread.c"), "").unwrap();
+        let decoder = Decoder::new(Path::new("vmlinux"), tree.path());
+        let inside = format!("{}/net/../kernel/kthread.c:389", tree.path().display());
+        for (place, shown) in [
+            (inside.as_str(), "kernel/kthread.c:389"),
+            (
+                "/elsewhere/6.12/patched/kernel/kthread.c:389",
+                "kernel/kthread.c:389",
+            ),
+            ("kernel/kthread.c:389", "kernel/kthread.c:389"),
+            ("/elsewhere/kernel/no.c:1", "/elsewhere/kernel/no.c:1"),
+        ] {
+            assert_eq!(decoder.shown(place), shown);
+        }
+    }
 
     /// Verify that a name that is there several times is told apart by its size.
     #[test]

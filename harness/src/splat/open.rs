@@ -23,6 +23,8 @@ pub(super) struct Open {
     /// A stack trace that may be the last thing in it has begun.
     pub(super) last_trace: bool,
     pub(super) armed: bool,
+    /// It has asked other CPUs for their stack traces.
+    pub(super) asks: bool,
     pub(super) at: Option<u64>,
     pub(super) writer: String,
     pub(super) case: Option<String>,
@@ -37,6 +39,7 @@ impl Open {
             self.lines.push(text.to_owned());
         }
         self.armed |= self.pattern.after.iter().any(|a| glob(a, text));
+        self.asks |= text.starts_with("Sending NMI from CPU ");
         self.last_trace |= self.armed && is_frame(text);
         for function in functions(text, &RULES.fingerprint.noise) {
             if self.functions.len() < self.pattern.functions
@@ -81,7 +84,7 @@ impl Open {
 }
 
 /// Lines that stand between and behind stack traces of one report.
-fn goes_with_trace(text: &str) -> bool {
+pub(super) fn goes_with_trace(text: &str) -> bool {
     const STARTS: [&str; 24] = [
         "RIP",
         "RSP",

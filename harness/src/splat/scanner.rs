@@ -2,7 +2,7 @@
 //! Finds the kernel's reports on its console, while it comes. Takes anything,
 //! keeps a bounded part of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{MARK_END, MARK_START};
 
@@ -10,7 +10,7 @@ use super::{
     Splat,
     kept::Kept,
     line::{Message, messages},
-    open::Open,
+    open::{Open, goes_with_trace},
     rules::{Pattern, RULES, UNNAMED},
 };
 
@@ -58,6 +58,9 @@ pub struct Scanner {
     last: Option<String>,
     marked: BTreeSet<String>,
     open: Vec<Open>,
+    /// CPUs that write a part of another CPU's report, as it asked them to, and
+    /// the writer of that report.
+    asked: BTreeMap<String, String>,
     /// A line of `=`, which is part of the report if one follows.
     rule: Option<String>,
     /// Somebody asked for a dump of all tasks: its stack traces are no reports.
@@ -161,6 +164,8 @@ impl Scanner {
         } else {
             "-"
         };
+        let writer = self.author(text, writer);
+        let writer = writer.as_str();
         let open = self.open.iter().position(|o| o.writer == writer);
         let open = open.and_then(|at| {
             let o = &self.open[at];
@@ -209,6 +214,27 @@ impl Scanner {
         self.rule = is_rule(text).then(|| text.to_owned());
     }
 
+    /// Whose report a line of `writer` belongs to. A CPU that finds a stall asks
+    /// the others by NMI where they are, and each of them answers by itself.
+    fn author(&mut self, text: &str, writer: &str) -> String {
+        if text.starts_with("NMI backtrace for cpu ") {
+            let asking = self.open.iter().find(|o| o.asks);
+            if let Some(asking) = asking.filter(|o| o.writer != writer) {
+                self.asked.insert(writer.to_owned(), asking.writer.clone());
+            }
+        }
+        let Some(asking) = self.asked.get(writer) else {
+            return writer.to_owned();
+        };
+        let going_on = self.open.iter().any(|o| &o.writer == asking);
+        let answers = goes_with_trace(text) && RULES.find(text).is_none_or(|p| p.kind == "trace");
+        if going_on && answers {
+            return asking.clone();
+        }
+        self.asked.remove(writer);
+        writer.to_owned()
+    }
+
     /// Whether a line of `pattern` is part of the report that is under way. What
     /// begins in another case is one of its own, but for the rest of one that
     /// the mark of a case fell into.
@@ -255,6 +281,7 @@ impl Scanner {
             functions: Vec::new(),
             last_trace: false,
             armed: pattern.after.is_empty(),
+            asks: false,
             at: message.at,
             writer: writer.to_owned(),
             case: self.case.clone(),
