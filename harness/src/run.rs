@@ -148,7 +148,7 @@ fn boot_once(
         memory_mib: if job.flavor == "default" { 1024 } else { 3072 },
         script: &script,
         share: share.path(),
-        devices: job.devices.to_vec(),
+        devices: [&[Device::short_grace_periods()], job.devices].concat(),
     };
     step.at("booting");
     let seen = boot::watch(&spec, &deadlines(job), job.console, step)?;

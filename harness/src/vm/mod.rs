@@ -71,7 +71,6 @@ impl Spec<'_> {
             Device::control(&scratch.join("control")),
             Device::exit_on_panic(),
             Device::trusted_timer(),
-            Device::short_grace_periods(),
             Device::nmi_tells_all(),
             Device::guest_bin(&scratch.join("bin")),
         ];

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The programs that redirect.
 
-use std::os::fd::AsFd;
+use std::{
+    os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Context, Result};
 use libbpf_rs::{
@@ -14,7 +17,11 @@ use super::{
     skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
     take_log,
 };
-use crate::{fail::Stop, netns::Netns, tc};
+use crate::{
+    fail::{Stop, Verdict},
+    netns::Netns,
+    tc,
+};
 
 /// One program of redirect.bpf.c, loaded.
 pub(crate) struct Redirect {
@@ -40,6 +47,18 @@ impl Redirect {
     /// One that redirects to `target` (or its peer).
     pub(crate) fn to(program: &'static str, target: u32) -> Result<Self, Stop> {
         Self::load(program, |r| r.target = target)
+    }
+
+    /// Whether the verifier takes a program that calls bpf_redirect_peer(). What
+    /// it has taken once need not be asked again; what it refuses, it refuses
+    /// each time.
+    pub(crate) fn helper_is_known() -> Verdict {
+        static TAKEN: AtomicBool = AtomicBool::new(false);
+        if !TAKEN.load(Ordering::Relaxed) {
+            Self::load("peer", |_| {})?;
+            TAKEN.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// How many packets it was run for, and how many of them were probes.

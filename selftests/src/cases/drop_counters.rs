@@ -7,7 +7,7 @@ use protocol::{Arm, Expect, reason};
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Stop, Verdict, becomes},
+    fail::{Verdict, becomes},
     link::{self, Counters, Pair},
     probe::{self, Tap},
     topology::{MAC_SRC, MAC_SRC_FWD, Topology},
@@ -62,7 +62,11 @@ pub(super) fn cases() -> Vec<Case> {
             },
             "upstream counts such a packet nowhere",
         )
-        .skipped_on(&["6.1", "6.12", "7.3"], HAS_REASONS)
+        .needs(
+            || Ok(!super::has_drop_reasons()?),
+            &["6.1", "6.12", "7.3"],
+            HAS_REASONS,
+        )
     })
     .collect()
 }
@@ -74,12 +78,7 @@ fn case(name: &str, what: &str, run: fn() -> Verdict) -> Case {
         format!(
             "Verify that each packet dropped for {what} counts as dropped by the device whose program asked"
         ),
-        move || {
-            if super::is_at_least(5, 17)? {
-                return Err(Stop::Skipped(HAS_REASONS.into()));
-            }
-            run()
-        },
+        run,
     )
 }
 

@@ -30,7 +30,10 @@ use std::sync::Arc;
 
 use protocol::{Arm, CaseInfo, Expect, Expectation, reason};
 
-use crate::fail::{Stop, Verdict};
+use crate::{
+    bpf::Redirect,
+    fail::{Stop, Verdict},
+};
 
 const NO_NETKIT: &str = "this kernel is older than netkit and tcx (6.7)";
 
@@ -48,6 +51,11 @@ fn is_at_least(major: u32, minor: u32) -> anyhow::Result<bool> {
 /// Whether the running kernel is new enough for netkit.
 pub(crate) fn has_netkit() -> anyhow::Result<bool> {
     is_at_least(6, 7)
+}
+
+/// Whether the running kernel says why it drops a packet.
+fn has_drop_reasons() -> anyhow::Result<bool> {
+    is_at_least(5, 17)
 }
 
 const NO_EGRESS_FLAG: &str = "this base's redirect_peer has no BPF_F_EGRESS (before 7.3)";
@@ -107,13 +115,19 @@ pub(crate) fn faults() -> Vec<Case> {
 
 impl Case {
     /// A case that uses the helper: without it the verifier refuses its program.
+    /// It is asked before anything is set up, as most cases would have to set up
+    /// a lot before they have a program to load.
     fn feature(
         name: impl Into<String>,
         proves: &[&str],
         summary: impl Into<String>,
         run: impl Fn() -> Verdict + Send + Sync + 'static,
     ) -> Self {
-        Self::closure(name, proves, summary, run).on(
+        let knowing = move || {
+            Redirect::helper_is_known()?;
+            run()
+        };
+        Self::closure(name, proves, summary, knowing).on(
             Some(Arm::Baseline),
             &[],
             Expect::Fail {
@@ -172,6 +186,8 @@ impl Case {
         self.needs(has_egress_flag, &["5.10", "6.1", "6.12"], NO_EGRESS_FLAG)
     }
 
+    /// Has kernels that do not meet it skip it, as declared for those bases; goes
+    /// before every other declaration.
     fn needs(
         mut self,
         met: fn() -> anyhow::Result<bool>,
@@ -186,12 +202,6 @@ impl Case {
                 Err(Stop::Skipped(why.into()))
             }
         });
-        self.skipped_on(bases, why)
-    }
-
-    /// Declares that it says by itself that it cannot run on these bases; goes
-    /// before every other declaration.
-    fn skipped_on(mut self, bases: &[&str], why: &str) -> Self {
         self.expectations.insert(
             0,
             Expectation {

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
     bpf::{Path, Redirect},
-    fail::{Stop, Verdict, same},
+    fail::{Verdict, same},
     link::{self, Pair},
     probe::{self, Tap},
     topology::{MAC_SRC, MAC_SRC_FWD, Topology},
@@ -73,7 +73,11 @@ pub(super) fn cases() -> Vec<Case> {
             },
             "upstream drops without a reason (NOT_SPECIFIED)",
         )
-        .skipped_on(&["5.10"], "kernels before 5.17 have no drop reasons")
+        .needs(
+            super::has_drop_reasons,
+            &["5.10"],
+            "kernels before 5.17 have no drop reasons",
+        )
     })
     .collect()
 }
@@ -89,15 +93,12 @@ fn case(name: &str, what: &str, run: fn() -> Verdict) -> Case {
     )
 }
 
-fn format() -> Result<Format, Stop> {
+fn format() -> Result<Format> {
     let format = Format::of("skb", "kfree_skb")?;
-    if format.has("reason") {
-        Ok(format)
-    } else {
-        Err(Stop::Skipped(
-            "this kernel's skb:kfree_skb has no drop reasons (before 5.17)".into(),
-        ))
+    if !format.has("reason") {
+        bail!("this kernel's skb:kfree_skb has no drop reasons, although it is no older than 5.17");
     }
+    Ok(format)
 }
 
 fn drops(wanted: &str, target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
