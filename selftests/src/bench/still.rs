@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What differs from boot to boot by chance, made not to matter.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    os::unix::net::UnixDatagram,
+};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{link, netns::Netns};
 
@@ -30,4 +33,25 @@ pub(super) fn spread_neighbours() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Objects of the sizes that packets have, which stay where they are: datagrams
+/// that nobody reads.
+#[derive(Debug, Default)]
+pub(super) struct Shift(Vec<(UnixDatagram, UnixDatagram)>);
+
+impl Shift {
+    /// What one datagram has, one for each slab cache that packets come from. Bytes.
+    const SIZES: [usize; 4] = [1, 300, 700, 1500];
+
+    /// One more of each size.
+    pub(super) fn by_one(&mut self) -> Result<()> {
+        let (from, to) = UnixDatagram::pair().context("making a pair of sockets")?;
+        for size in Self::SIZES {
+            from.send(&vec![0; size])
+                .context("sending a datagram that nobody reads")?;
+        }
+        self.0.push((from, to));
+        Ok(())
+    }
 }
