@@ -171,6 +171,7 @@ impl Verify {
             results: None,
             retry: 0,
             allow_flaky: false,
+            in_tree: false,
             common: common.clone(),
         }
     }
@@ -200,6 +201,9 @@ pub struct Verify {
     /// Exit with 0 although there are flaky cases
     #[arg(long, requires = "retry")]
     pub allow_flaky: bool,
+    /// On patched and upstream, run the kernel's own selftest of the helper too, built from the same tree
+    #[arg(long)]
+    pub in_tree: bool,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

@@ -320,6 +320,7 @@ mod tests {
         let guest = Guest {
             program: "selftests".into(),
             cases: cases.to_vec(),
+            in_tree: None,
         };
         let job = Job {
             vng: &vng,

@@ -3,6 +3,7 @@
 //! cases promise.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,9 @@ use protocol::CaseInfo;
 
 use crate::{exec::Program, progress::Progress, project::Project, request};
 
+/// Where the guest finds the kernel's own selftest, below its share.
+pub const IN_TREE: &str = "in-tree";
+
 /// The guest program and its cases.
 #[derive(Debug, Clone)]
 pub struct Guest {
@@ -19,6 +23,8 @@ pub struct Guest {
     pub program: PathBuf,
     /// What its cases promise.
     pub cases: Vec<CaseInfo>,
+    /// A folder of [`crate::intree`], whose cases are among these.
+    pub in_tree: Option<PathBuf>,
 }
 
 impl Guest {
@@ -57,12 +63,25 @@ impl Guest {
             bail!("the selftests have no cases");
         }
         step.done(before == after);
-        Ok(Self { program, cases })
+        Ok(Self {
+            program,
+            cases,
+            in_tree: None,
+        })
+    }
+
+    /// The same with the kernel's own selftest, which `dir` holds, behind its cases.
+    pub fn with_in_tree(&self, dir: &Path) -> Result<Self> {
+        let mut guest = self.clone();
+        let more = list(&self.program, &["--in-tree".as_ref(), dir.as_os_str()])?;
+        guest.cases.extend(more);
+        guest.in_tree = Some(dir.to_owned());
+        Ok(guest)
     }
 
     /// Cases that misbehave on purpose.
     pub fn faults(&self) -> Result<Vec<CaseInfo>> {
-        list(&self.program, &["--faults"])
+        list(&self.program, &["--faults".as_ref()])
     }
 
     /// The cases whose name matches any of `globs`; all when there are none.
@@ -87,18 +106,29 @@ impl Guest {
 
     /// Puts into `share` what the guest needs to run `cases`.
     pub fn share(&self, share: &Path, cases: &[String]) -> Result<()> {
-        let program = share.join("selftests");
-        // A link costs nothing; another file system needs a copy.
-        if fs::hard_link(&self.program, &program).is_err() {
-            fs::copy(&self.program, &program)
-                .with_context(|| format!("copying {}", self.program.display()))?;
+        link_or_copy(&self.program, &share.join("selftests"))?;
+        if let Some(dir) = &self.in_tree {
+            let to = share.join(IN_TREE);
+            fs::create_dir(&to).with_context(|| format!("making {}", to.display()))?;
+            for file in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
+                let file = file?;
+                link_or_copy(&file.path(), &to.join(file.file_name()))?;
+            }
         }
         fs::write(share.join("cases"), cases.join("\n") + "\n")
             .with_context(|| format!("writing {}", share.join("cases").display()))
     }
 }
 
-fn list(program: &Path, which: &[&str]) -> Result<Vec<CaseInfo>> {
+/// A link costs nothing; another file system needs a copy.
+fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to).with_context(|| format!("copying {}", from.display()))?;
+    }
+    Ok(())
+}
+
+fn list(program: &Path, which: &[&OsStr]) -> Result<Vec<CaseInfo>> {
     let list = Program::new(program)
         .args(["list", "--json"])
         .args(which)

@@ -24,6 +24,7 @@ pub mod faults;
 pub mod git;
 pub mod guest;
 pub mod interrupt;
+pub mod intree;
 pub mod judge;
 pub mod kernel;
 pub mod machine;

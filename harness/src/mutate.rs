@@ -17,6 +17,7 @@ use crate::{
     request,
     results::Results,
     session::Session,
+    verdict::Verdict,
     verify,
 };
 
@@ -29,7 +30,8 @@ pub struct Mutation {
     pub subject: String,
     /// The case that must notice.
     pub case: String,
-    /// The verdict that it must come to, as results.json spells it.
+    /// The verdict that it must come to, as results.json spells it; `fail or
+    /// splat` where it is chance which of two bad ones comes first.
     pub verdict: String,
     /// The requirements that it breaks.
     pub breaks: Vec<String>,
@@ -92,12 +94,26 @@ fn parse(text: &str, patch: &Path) -> Result<Mutation> {
         patch: patch.to_owned(),
         subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
         case: field("Noticed-by")?,
-        verdict: field("Verdict")?,
+        verdict: verdict(&field("Verdict")?, patch)?,
         breaks: field("Breaks")?
             .split_whitespace()
             .map(str::to_owned)
             .collect(),
     })
+}
+
+/// Bad verdicts only: a mutation that comes to a good one was not noticed.
+fn verdict(text: &str, patch: &Path) -> Result<String> {
+    let bad = |word: &str| {
+        Verdict::ALL
+            .iter()
+            .any(|v| v.word() == word && !v.is_good())
+    };
+    if text.split(" or ").all(bad) {
+        Ok(text.to_owned())
+    } else {
+        Err(request!("{}: `{text}` is no bad verdict", patch.display()))
+    }
 }
 
 /// Runs the named case on the series with the mutation on top. `Ok(None)` when
@@ -130,7 +146,8 @@ fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
     let Some(case) = run.cases.iter().find(|c| c.name == mutation.case) else {
         return Some(format!("{} was not run", mutation.case));
     };
-    if case.verdict.word() == mutation.verdict && !results.is_good() {
+    let due = mutation.verdict.split(" or ");
+    if due.into_iter().any(|v| v == case.verdict.word()) && !results.is_good() {
         return None;
     }
     Some(format!(
@@ -154,6 +171,14 @@ mod tests {
             ("Leave out y", "case_a", "fail")
         );
         assert_eq!(m.breaks, ["R1", "carry"]);
+        for (due, fine) in [
+            ("fail or splat", true),
+            ("fail or pass", false),
+            ("", false),
+        ] {
+            let text = text.replace("Verdict: fail\n-", &format!("Verdict: {due}\n-"));
+            assert_eq!(parse(&text, Path::new("p")).is_ok(), fine, "{due}");
+        }
         assert!(
             parse(
                 "Subject: x\n\n---\nVerdict: fail\nNoticed-by: b\n",

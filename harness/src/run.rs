@@ -11,7 +11,7 @@ use crate::{
     accel::Accel,
     boot::{self, Deadlines, Observed},
     collect::Collected,
-    guest::Guest,
+    guest::{Guest, IN_TREE},
     kernel::Kernel,
     progress::Progress,
     results::Run,
@@ -31,6 +31,12 @@ pub const BOOT_LIMIT: Duration = Duration::from_secs(30);
 /// Guests that ended before their last case are booted again for the rest, but
 /// not more often than this.
 const MOST_BOOTS: usize = 6;
+
+/// Ends udev, a shell line. It gives a new device a MAC address that stays the
+/// same from boot to boot, sometimes after the kernel's own selftest has read the
+/// first one and told the neighbours: nothing arrives then. (The cases make their
+/// devices where udev does not see them.)
+const NO_UDEV: &str = "for p in /proc/[0-9]*; do read -r c <$p/comm && [ \"$c\" = systemd-udevd ] && kill ${p#/proc/}; done; ";
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -135,11 +141,19 @@ fn boot_once(
         .context("making the folder that the guest sees")?;
     job.guest.share(share.path(), batch)?;
     let words = if job.words.is_empty() {
-        format!("run --cases-file {SHARE}/cases")
+        let in_tree = match job.guest.in_tree {
+            Some(_) => format!(" --in-tree {SHARE}/{IN_TREE}"),
+            None => String::new(),
+        };
+        format!("run --cases-file {SHARE}/cases{in_tree}")
     } else {
         job.words.join(" ")
     };
-    let script = format!("exec {SHARE}/selftests {words} --port auto 2>&1");
+    let before = match job.guest.in_tree {
+        Some(_) => NO_UDEV,
+        None => "",
+    };
+    let script = format!("{before}exec {SHARE}/selftests {words} --port auto 2>&1");
     let spec = Spec {
         vng: job.vng,
         accel: job.accel,

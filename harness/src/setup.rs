@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Something the machine must have.
-struct Need {
+pub(crate) struct Need {
     package: &'static str,
     /// Programs or files by which its presence is seen.
     seen_by: &'static [&'static str],
@@ -68,6 +68,22 @@ const NEEDS: &[Need] = &[
     need("zlib1g-dev", &["/usr/include/zlib.h"], "builds libbpf"),
 ];
 
+/// What only the kernel's own selftest needs.
+pub(crate) const BPFTOOL: Need = need(
+    "bpftool",
+    &["bpftool"],
+    "makes skeletons for the kernel's own selftest",
+);
+
+/// bpftool, which an ordinary user's PATH leaves out.
+pub(crate) fn bpftool() -> &'static str {
+    if source::has("bpftool") {
+        "bpftool"
+    } else {
+        "/usr/sbin/bpftool"
+    }
+}
+
 const fn need(
     package: &'static str,
     seen_by: &'static [&'static str],
@@ -82,18 +98,23 @@ const fn need(
 
 /// The packages that are missing, each with what it is for.
 pub fn missing() -> Vec<(&'static str, &'static str)> {
-    let there = |seen: &&str| {
-        if seen.starts_with('/') {
-            Path::new(seen).exists()
-        } else {
-            in_path(seen)
-        }
-    };
     NEEDS
         .iter()
-        .filter(|n| !n.seen_by.iter().all(&there))
+        .filter(|n| !n.is_there())
         .map(|n| (n.package, n.what_for))
         .collect()
+}
+
+impl Need {
+    fn is_there(&self) -> bool {
+        self.seen_by.iter().all(|seen| {
+            if seen.starts_with('/') {
+                Path::new(seen).exists()
+            } else {
+                in_path(seen)
+            }
+        })
+    }
 }
 
 /// An ordinary user's PATH often leaves out where Debian puts udevadm.
@@ -115,10 +136,23 @@ pub fn install_command(packages: &[&str]) -> String {
 /// Installs what is missing when run as root; says the command otherwise.
 pub fn packages(offline: bool, progress: &Progress) -> Result<()> {
     let missing: Vec<&str> = missing().into_iter().map(|(package, _)| package).collect();
+    install_all(&missing, offline, progress)
+}
+
+/// The same for something that few commands need.
+pub(crate) fn also(need: &Need, offline: bool, progress: &Progress) -> Result<()> {
+    if need.is_there() {
+        return Ok(());
+    }
+    install_all(&[need.package], offline, progress)
+        .with_context(|| format!("{} {}", need.package, need.what_for))
+}
+
+fn install_all(missing: &[&str], offline: bool, progress: &Progress) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let command = install_command(&missing);
+    let command = install_command(missing);
     if !nix::unistd::geteuid().is_root() || offline || !source::has("apt-get") {
         return Err(request!(
             "this machine lacks {}; run as root: {command}",
@@ -133,7 +167,7 @@ pub fn packages(offline: bool, progress: &Progress) -> Result<()> {
         .context("bringing apt's lists up to date")?;
     apt()
         .args(["-q", "install", "--yes", "--no-install-recommends"])
-        .args(&missing)
+        .args(missing)
         .read()
         .with_context(|| format!("installing packages; by hand it is: {command}"))?;
     step.done(false);

@@ -18,6 +18,7 @@ use crate::{
     cli::Verify,
     fail,
     guest::Guest,
+    intree,
     kernel::Kernel,
     machine,
     progress::Progress,
@@ -73,8 +74,12 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         let guest = scope.spawn(|| {
             let (project, progress) = (&session.project, &session.progress);
             let guest = Guest::build(project, session.common.offline, progress)?;
-            let cases = guest.select(&request.cases)?;
-            anyhow::Ok((guest, cases))
+            // A request that names no case is the cheaper mistake to mend: it
+            // comes before any tree. What the kernel's own selftest has is in a tree.
+            if !request.in_tree {
+                guest.select(&request.cases)?;
+            }
+            anyhow::Ok(guest)
         });
         let trees = session.trees(&request.source);
         match guest.join() {
@@ -82,8 +87,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     });
-    // A request that names no case is the cheaper mistake to mend: it comes first.
-    let (guest, cases) = guest?;
+    let guest = guest?;
     let trees = trees?;
     let vng = session.virtme_ng()?;
     let allowed = session.project.path("vm/splats.toml");
@@ -104,13 +108,41 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             .collect::<Result<Vec<_>>>()?;
         arms_of.push((tree, commits));
     }
+    let mut guests = Vec::new();
+    for (tree, _) in &arms_of {
+        let guest = if request.in_tree {
+            let offline = session.common.offline;
+            guest.with_in_tree(&intree::build(
+                &session.cache,
+                tree,
+                offline,
+                &session.progress,
+            )?)?
+        } else {
+            guest.clone()
+        };
+        let all = guest.select(&request.cases)?;
+        // Without the helper its programs do not load, which proves nothing more.
+        let ours = all.iter().filter(|c| !intree::is_one(c)).cloned().collect();
+        guests.push(Suite { guest, all, ours });
+    }
+    let mut cases: Vec<CaseInfo> = Vec::new();
+    for case in guests.iter().flat_map(|g| &g.all) {
+        if !cases.iter().any(|c| c.name == case.name) {
+            cases.push(case.clone());
+        }
+    }
     let mut built = Vec::new();
-    for (tree, commits) in &arms_of {
+    for ((tree, commits), suite) in arms_of.iter().zip(&guests) {
         for flavor in &flavors {
             for (arm, commit) in commits {
+                if suite.cases(*arm).is_empty() {
+                    continue;
+                }
                 let kernel = session.kernel(tree, *arm, flavor, commit)?;
                 let name = format!("{}-{}-{flavor}.log", tree.slot, arm.word());
                 built.push(Built {
+                    suite,
                     tree,
                     arm: *arm,
                     flavor,
@@ -128,8 +160,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             vng: &vng,
             accel: choice.accel,
             kernel: &b.kernel,
-            guest: &guest,
-            cases: &cases,
+            guest: &b.suite.guest,
+            cases: b.suite.cases(b.arm),
             base: &b.tree.base.line,
             source: &b.tree.version,
             arm: b.arm,
@@ -223,8 +255,26 @@ fn again(
     Ok(())
 }
 
+/// What is run on the kernels of one tree.
+struct Suite {
+    guest: Guest,
+    all: Vec<CaseInfo>,
+    /// Without the kernel's own.
+    ours: Vec<CaseInfo>,
+}
+
+impl Suite {
+    fn cases(&self, arm: Arm) -> &[CaseInfo] {
+        match arm {
+            Arm::Baseline => &self.ours,
+            Arm::Patched | Arm::Upstream => &self.all,
+        }
+    }
+}
+
 /// A kernel that is ready to be run.
 struct Built<'a> {
+    suite: &'a Suite,
     tree: &'a Tree,
     arm: Arm,
     flavor: &'a str,

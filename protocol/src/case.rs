@@ -21,6 +21,8 @@ pub mod reason {
     pub const REFUSED: &str = "refused";
     /// The case left something behind: a device, a namespace, a program.
     pub const LEFTOVER: &str = "leftover";
+    /// The kernel's own selftest did not pass.
+    pub const IN_TREE: &str = "in-tree";
     /// The case could not be set up. Never an expected failure.
     pub const SETUP: &str = "setup";
     /// The case panicked. Never an expected failure.
@@ -36,6 +38,7 @@ pub mod reason {
         WRONGLY_ACCEPTED,
         REFUSED,
         LEFTOVER,
+        IN_TREE,
         SETUP,
         PANIC,
     ];

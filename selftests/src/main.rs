@@ -9,6 +9,7 @@ mod bpf;
 mod build_id;
 mod cases;
 mod fail;
+mod intree;
 mod leaks;
 mod link;
 mod netlink;
@@ -46,6 +47,9 @@ enum Command {
         /// Those that misbehave on purpose instead, with which the harness tests itself
         #[arg(long)]
         faults: bool,
+        /// Those of the kernel's own selftest instead, as the host has built it in this folder
+        #[arg(long, value_name = "DIR", conflicts_with = "faults")]
+        in_tree: Option<PathBuf>,
     },
     /// Measure each way into a container, as root: instructions where the clock counts them
     Bench(bench::Args),
@@ -57,6 +61,9 @@ enum Command {
         /// Only the cases in this file, one a line
         #[arg(long, value_name = "FILE")]
         cases_file: Option<PathBuf>,
+        /// Has the kernel's own selftest, built in this folder, among its cases
+        #[arg(long, value_name = "DIR")]
+        in_tree: Option<PathBuf>,
         /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
         #[arg(long, value_name = "PORT")]
         port: Option<String>,
@@ -83,14 +90,20 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::List { json, faults } => run::list(json, faults),
+        Command::List {
+            json,
+            faults,
+            in_tree,
+        } => run::list(json, faults, in_tree.as_deref()),
         Command::Bench(args) => bench::bench(&args),
         Command::Run {
             cases,
             cases_file,
+            in_tree,
             port,
             shuffle,
-        } => run::run(cases, cases_file.as_deref(), port.as_deref(), shuffle),
+        } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref())
+            .and_then(|chosen| run::run(chosen, port.as_deref(), shuffle)),
         Command::Stress {
             seed,
             packets,

@@ -15,7 +15,7 @@ use crate::{
     bpf, build_id,
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
-    leaks,
+    intree, leaks,
     report::{Report, mark},
     scene::Kmsg,
     seed::Seed,
@@ -23,11 +23,11 @@ use crate::{
 };
 
 /// `list`.
-pub(crate) fn list(json: bool, faults: bool) -> Result<ExitCode> {
-    let cases = if faults {
-        cases::faults()
-    } else {
-        cases::all()
+pub(crate) fn list(json: bool, faults: bool, in_tree: Option<&Path>) -> Result<ExitCode> {
+    let cases = match in_tree {
+        Some(dir) => intree::cases(dir)?,
+        None if faults => cases::faults(),
+        None => cases::all(),
     };
     let infos: Vec<CaseInfo> = cases.iter().map(Case::info).collect();
     if json {
@@ -69,12 +69,10 @@ fn elsewhere(e: &Expectation) -> String {
 
 /// `run`.
 pub(crate) fn run(
-    named: Vec<String>,
-    file: Option<&Path>,
+    mut chosen: Vec<Case>,
     port: Option<&str>,
     seed: Option<u64>,
 ) -> Result<ExitCode> {
-    let mut chosen = choose(named, file)?;
     if let Some(seed) = seed {
         Seed(seed).shuffle(&mut chosen);
     }
@@ -167,13 +165,22 @@ fn all(
     })
 }
 
-fn choose(mut named: Vec<String>, file: Option<&Path>) -> Result<Vec<Case>> {
+/// The cases that are named, in that order; all, those of the kernel's own
+/// selftest in `in_tree` included, where none is.
+pub(crate) fn choose(
+    mut named: Vec<String>,
+    file: Option<&Path>,
+    in_tree: Option<&Path>,
+) -> Result<Vec<Case>> {
     if let Some(file) = file {
         let text =
             fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
         named.extend(text.lines().filter(|l| !l.is_empty()).map(str::to_owned));
     }
-    let (all, faults) = (cases::all(), cases::faults());
+    let (mut all, faults) = (cases::all(), cases::faults());
+    if let Some(dir) = in_tree {
+        all.extend(intree::cases(dir)?);
+    }
     let known: HashSet<&str> = all.iter().chain(&faults).map(|c| c.name.as_str()).collect();
     if let Some(unknown) = named.iter().find(|n| !known.contains(n.as_str())) {
         bail!("there is no case `{unknown}`: `selftests list` names them all");

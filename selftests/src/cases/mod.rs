@@ -163,9 +163,28 @@ impl Case {
         }
     }
 
+    /// A case that somebody else has written.
+    pub(crate) fn foreign(
+        name: String,
+        summary: String,
+        deadline_ms: u64,
+        run: impl Fn() -> Verdict + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            deadline_ms,
+            ..Self::closure(name, &["in-tree"], summary, run)
+        }
+    }
+
     /// Declares how it must end otherwise than by a pass; the first that speaks
     /// of a kernel holds.
-    fn on(mut self, arm: Option<Arm>, bases: &[&str], expect: Expect, why: &str) -> Self {
+    pub(crate) fn on(
+        mut self,
+        arm: Option<Arm>,
+        bases: &[&str],
+        expect: Expect,
+        why: &str,
+    ) -> Self {
         self.expectations.push(Expectation {
             arm,
             bases: bases.iter().map(|b| (*b).to_owned()).collect(),
