@@ -44,6 +44,8 @@ pub enum Command {
     /// Make a history to try `bisect` on: the patched tree and commits on top, with two culprits
     #[command(hide = true)]
     BisectHistory(BisectHistory),
+    /// Try `bisect` itself, for real, on a history whose culprits are known (nightly; an hour and more)
+    BisectProof(BisectProof),
     /// Packets through the helper while devices, namespaces and programs come and go
     Stress(Stress),
     /// Say what this machine lacks and the command that mends it
@@ -318,6 +320,7 @@ seen to pass and fail (or with --flaky) each answer takes as many boots as make 
   cargo harness bisect --tree ~/linux --good v6.12 --bad HEAD --case 'loop_*'\n  \
   cargo harness bisect --tree ~/linux --bad HEAD --series --case peer_veth   no good one is known\n  \
   cargo harness bisect --base 6.12 --case peer_veth    which patch of the series makes it pass?\n  \
+  cargo harness bisect --tree ~/linux --good v6.12 --bad HEAD --metric redirect_peer.tcp_rr --limit 0.5%\n  \
   cargo harness bisect --resume                        after Ctrl-C or a reboot\n  \
   cargo harness bisect --log | git bisect replay /dev/stdin\n\n\
 Exit status: 0 found; 2 the request is wrong, or the ends do not differ; 3 could not tell.")]
@@ -340,7 +343,7 @@ pub struct Bisect {
     /// The cases that tell good from bad, as in a shell; may be repeated [default: all]
     #[arg(long = "case", value_name = "GLOB")]
     pub cases: Vec<String>,
-    /// Compare this figure, which the cases report, instead of what they come to
+    /// Compare this figure of `bench`, in instructions, instead of cases: redirect_peer.tcp_rr
     #[arg(long, value_name = "NAME", requires = "limit")]
     pub metric: Option<String>,
     /// By how much of the good end's the figure may grow: 0.5%
@@ -416,18 +419,55 @@ pub struct BisectStep {
     pub common: Common,
 }
 
+/// How many commits a generated history has, and which one it is. In this one
+/// both searches meet commits that do not build, and are over within the boots
+/// that are promised.
+pub const HISTORY: (usize, u64) = (64, 10);
+
 /// `bisect-history`.
 #[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "A repository with two refs: `good`, which is Linux 6.12 with the series on it, and `history`, \
+the last of the commits on top. About half of them touch only Documentation/ and MAINTAINERS, one in seven a driver \
+that is not built, one in ten a comment of a file in net/ that is; others change such a file, and some of those do not \
+build until a later one mends them. One drops the check that the peer is up, and one adds instructions to \
+bpf_redirect_peer(): which ones is printed, and depends on --seed alone.\n\n\
+The objects of the base stay in the cache folder: the repository is of no use without it."
+)]
 pub struct BisectHistory {
-    /// The new repository
+    /// The new repository, or one that this command made earlier: it is made anew
     #[arg(value_name = "DIR")]
     pub to: PathBuf,
     /// How many commits
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = HISTORY.0)]
     pub commits: usize,
     /// Which history: the same number is the same one everywhere
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = HISTORY.1)]
     pub seed: u64,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `bisect-proof`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "A history as `bisect-history` makes it is searched in every way that `bisect` has: for a case, \
+with a Ctrl-C and a kill on the way; for a figure; without a good end; by `git bisect run`; in a range that affects \
+nothing; in a series. Each must find the culprit, in no more boots than log2 of the commits and 3. The first build in \
+a cache folder takes minutes; every search a few minutes more.\n\n\
+Exit status: 0 everything as it should be; 1 something was not."
+)]
+pub struct BisectProof {
+    /// How many commits
+    #[arg(long, value_name = "N", default_value_t = HISTORY.0)]
+    pub commits: usize,
+    /// Which history: the same number is the same one everywhere
+    #[arg(long, value_name = "N", default_value_t = HISTORY.1)]
+    pub seed: u64,
+    /// Only the trials that have this in their description
+    #[arg(value_name = "WORDS")]
+    pub only: Option<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

@@ -180,6 +180,15 @@ pub struct Output {
 }
 
 impl Output {
+    /// What it printed if it succeeded, `None` if it ended otherwise by itself;
+    /// what was killed has said nothing.
+    pub fn success_or_none(self) -> Result<Option<String>> {
+        if was_killed(self.status) {
+            bail!("`{}` ended with {}", self.line, describe(self.status));
+        }
+        Ok(self.status.success().then_some(self.stdout))
+    }
+
     /// What it printed, if it succeeded; an error that quotes it otherwise.
     pub fn success(self) -> Result<String> {
         if self.status.success() {
@@ -311,4 +320,23 @@ fn slurp(file: &mut File) -> Result<String> {
     file.seek(SeekFrom::Start(0))?;
     file.read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a program that was killed is not taken for one that had
+    /// nothing to say.
+    #[test]
+    fn killed_is_no_answer() {
+        let said = |script: &str| {
+            let out = Program::new("sh").args(["-c", script]).output()?;
+            out.success_or_none()
+        };
+        assert_eq!(said("echo x").unwrap().as_deref(), Some("x\n"));
+        assert_eq!(said("echo x; exit 128").unwrap(), None);
+        assert!(said("echo x; kill -KILL $$").is_err());
+        assert!(said("echo x; exit 137").is_err());
+    }
 }

@@ -61,7 +61,9 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let status = status(error);
     if status == 130 {
-        eprintln!("interrupted: everything that was started has been ended; run again to go on");
+        eprintln!(
+            "interrupted: everything that was started has been ended, and what was finished is kept"
+        );
     } else {
         eprintln!("error: {error}");
         for cause in error.chain().skip(1) {

@@ -83,7 +83,7 @@ impl Repo {
                 &spec,
             ])
             .output()?;
-        Ok(out.status.success().then(|| out.stdout.trim().to_owned()))
+        Ok(out.success_or_none()?.map(|id| id.trim().to_owned()))
     }
 
     /// Has `name` (below refs/) stand for `commit`.
@@ -93,10 +93,9 @@ impl Repo {
 
     /// A file's content at a commit; `None` when the commit has no such file.
     pub fn file(&self, commit: &str, path: &str) -> Result<Option<String>> {
-        let out = self
-            .git(["cat-file", "blob", &format!("{commit}:{path}")])
-            .output()?;
-        Ok(out.status.success().then_some(out.stdout))
+        self.git(["cat-file", "blob", &format!("{commit}:{path}")])
+            .output()?
+            .success_or_none()
     }
 
     /// Commits everything below `tree` as a commit without parents.

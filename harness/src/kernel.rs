@@ -16,7 +16,7 @@ use crate::{
     cache::{Cache, Key},
     ccache::Ccache,
     config::Fragment,
-    exec::{POLL, Program, describe},
+    exec::{POLL, Program, describe, was_killed},
     interrupt,
     progress::Doing,
     request, source,
@@ -299,6 +299,10 @@ fn compile(make: &Make<'_>, warnings: bool, step: &Doing<'_>) -> Result<()> {
             "the disk is full: make room where {} is, or name another folder with --cache DIR",
             make.out.display()
         );
+    }
+    interrupt::check()?;
+    if was_killed(status) {
+        bail!("make ended with {}: {}", describe(status), log.display());
     }
     // A series that does not build is a finding about the request.
     Err(request!(

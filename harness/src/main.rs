@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Bisect(request) => bisect::command::bisect(request),
         Command::BisectStep(request) => Ok(bisect::step::step(request)),
         Command::BisectHistory(request) => bisect::generate::history(request),
+        Command::BisectProof(request) => bisect::proof::proof(request),
         Command::Stress(request) => stress::stress(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),

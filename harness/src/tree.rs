@@ -203,7 +203,7 @@ fn from_git(
         &alternates,
         format!("{}\n", objects.stdout.trim()).as_bytes(),
     )?;
-    let version = version_at(&repo, &commit).map_err(|_| {
+    let version = known_version(&repo, &commit)?.ok_or_else(|| {
         request!(
             "{} at `{rev}` is no kernel tree: its Makefile names no version",
             dir.display()
@@ -222,9 +222,15 @@ fn from_git(
 }
 
 fn version_at(repo: &Repo, commit: &str) -> Result<String> {
-    let makefile = repo.file(commit, "Makefile")?.unwrap_or_default();
-    source::makefile_version(&makefile)
+    known_version(repo, commit)?
         .with_context(|| format!("the Makefile of {commit} names no version"))
+}
+
+/// The version that a commit's Makefile names; `None` when it names none, which
+/// is the commit's fault, as an interrupted git is not.
+fn known_version(repo: &Repo, commit: &str) -> Result<Option<String>> {
+    let makefile = repo.file(commit, "Makefile")?.unwrap_or_default();
+    Ok(source::makefile_version(&makefile))
 }
 
 /// The base whose release line is nearest to a version: the newest one that is
@@ -248,8 +254,8 @@ fn nearest(project: &Project, version: &str) -> Result<Base> {
 impl Tree {
     /// The same repository at another commit, which may be of another version.
     pub fn at(&self, project: &Project, commit: &str) -> Result<Self> {
-        let version = version_at(&self.repo, commit)
-            .map_err(|_| request!("{commit} is no kernel tree: its Makefile names no version"))?;
+        let version = known_version(&self.repo, commit)?
+            .ok_or_else(|| request!("{commit} is no kernel tree: its Makefile names no version"))?;
         Ok(Self {
             base: nearest(project, &version)?,
             version,

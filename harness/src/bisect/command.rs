@@ -14,6 +14,7 @@ use super::{
     drive::{Lab, drive},
     lab::{Kernels, STATE},
     show::{self, About, Commits},
+    sight::plural,
     state::{End, State},
 };
 use crate::{cache::Key, cli::Bisect, fail, request, session::Session, tree::Tree};
@@ -22,13 +23,13 @@ use crate::{cache::Key, cli::Bisect, fail, request, session::Session, tree::Tree
 pub fn bisect(request: &Bisect) -> Result<u8> {
     let session = Session::open(&request.common)?;
     if request.log {
-        let (_, state) = latest(&session)?;
+        let (_, state) = latest(&session.cache.path(""))?;
         let tree = tree_of(&session, &state.asked)?;
         print!("{}", show::git_log(&state, &about_all(&tree, &state)?));
         return Ok(fail::GOOD);
     }
     let (dir, mut state) = if request.resume {
-        latest(&session)?
+        latest(&session.cache.path(""))?
     } else {
         begin(&session, request)?
     };
@@ -40,9 +41,9 @@ pub fn bisect(request: &Bisect) -> Result<u8> {
         session.progress.save(&session.cache)?;
         if driven.is_err() {
             session.progress.note(&format!(
-                "bisect: {} commits and {} boots are kept: `cargo harness bisect --resume` goes on",
-                state.tests.len(),
-                state.starts()
+                "bisect: {} and {} are kept: `cargo harness bisect --resume` goes on",
+                plural(state.tests.len(), "commit"),
+                plural(state.starts(), "boot")
             ));
         }
         driven?;
@@ -84,12 +85,15 @@ fn report(session: &Session, tree: &Tree, state: &State, dir: &Path) -> Result<(
     Ok(())
 }
 
-/// The bisection that was worked on last.
-fn latest(session: &Session) -> Result<(PathBuf, State)> {
-    let dir = session.cache.folder("bisect")?;
+/// The bisection that was worked on last in a cache folder, and its own folder.
+pub(super) fn latest(cache: &Path) -> Result<(PathBuf, State)> {
+    let dir = cache.join("bisect");
     let mut found = Vec::new();
-    for entry in fs::read_dir(&dir).with_context(|| format!("reading {}", dir.display()))? {
-        let path = entry?.path();
+    // Without the folder none was ever begun.
+    for entry in fs::read_dir(&dir).into_iter().flatten() {
+        let path = entry
+            .with_context(|| format!("reading {}", dir.display()))?
+            .path();
         if let Ok(meta) = fs::metadata(path.join(STATE)) {
             found.push((meta.modified()?, path));
         }

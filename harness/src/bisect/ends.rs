@@ -21,7 +21,10 @@ const NEARBY: usize = 3;
 /// Tests both ends and finds what they differ in.
 pub(super) fn ends(state: &mut State, lab: &mut dyn Lab) -> Result<()> {
     let bad = state.asked.bad.clone();
-    lab.tell(state, None, "the bad end");
+    // Going on with it, there may be nothing left to be done about an end.
+    if state.boots(&bad).is_empty() {
+        lab.tell(state, None, "the bad end");
+    }
     if let Some(why) = see(state, lab, &bad)? {
         state.end = Some(End::NoDifference(format!(
             "the bad end cannot be tested: {why}"
@@ -32,7 +35,9 @@ pub(super) fn ends(state: &mut State, lab: &mut dyn Lab) -> Result<()> {
         return search_back(state, lab);
     }
     for good in state.good.clone() {
-        lab.tell(state, None, "the good end");
+        if state.boots(&good).is_empty() {
+            lab.tell(state, None, "the good end");
+        }
         if let Some(why) = see(state, lab, &good)? {
             state.end = Some(End::NoDifference(format!(
                 "the good end cannot be tested: {why}"

@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use protocol::Arm;
 
-use super::plan::{Kind, plan};
+use super::plan::{self, Kind, plan};
 use crate::{
     cli::{BisectHistory, Verify},
     fail,
@@ -78,6 +78,11 @@ pub fn history(request: &BisectHistory) -> Result<u8> {
         let at = kinds.iter().position(|k| *k == kind);
         println!("{name} {}", ids[at.context("it was planned")?]);
     }
+    // Both it and its parent build.
+    let touches_nothing = (1..kinds.len())
+        .find(|at| kinds[*at] == Kind::Document && !plan::is_broken(&kinds[..*at]))
+        .context("a history has documentation")?;
+    println!("touches-nothing {}", ids[touches_nothing]);
     for kind in [
         Kind::Document,
         Kind::NotBuilt,
@@ -220,9 +225,13 @@ fn import(
     stream: &str,
     commits: usize,
 ) -> Result<Vec<String>> {
-    if to.exists() {
+    let (input, marks) = (
+        to.join(".git/history.stream"),
+        to.join(".git/history.marks"),
+    );
+    if to.exists() && !marks.is_file() {
         return Err(request!(
-            "{} is there already: name another folder",
+            "{} is there already, and not made by this command: name another folder",
             to.display()
         ));
     }
@@ -240,16 +249,12 @@ fn import(
         format!("{}\n", repo.dir().join("objects").display()),
     )
     .context("naming the repository that has the base")?;
-    let (input, marks) = (
-        to.join(".git/history.stream"),
-        to.join(".git/history.marks"),
-    );
     fs::write(&input, stream).context("writing the history")?;
     // fast-import reads standard input, which exec keeps for the lifeline.
     let status = Command::new("git")
         .arg("-C")
         .arg(to)
-        .args(["fast-import", "--quiet"])
+        .args(["fast-import", "--quiet", "--force"])
         .arg(format!("--export-marks={}", marks.display()))
         .stdin(Stdio::from(fs::File::open(&input)?))
         .status()

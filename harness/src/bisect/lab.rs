@@ -17,7 +17,7 @@ use super::{
     meter::{Cases, Counts, Meter},
     question::Looking,
     range, search,
-    sight::Boot,
+    sight::{Boot, plural},
     state::{Asked, State},
 };
 use crate::{
@@ -25,6 +25,7 @@ use crate::{
     config::Fragment,
     fail::Request,
     guest::Guest,
+    interrupt,
     kernel::{self, Kernel, Recipe},
     machine,
     progress::seconds,
@@ -201,7 +202,11 @@ impl Lab for Kernels<'_> {
                 let out = kernel.vmlinux.parent().context("vmlinux has a folder")?;
                 Ok(Built::Image(built::identity(out)?))
             }
-            Err(e) => unbuilt(e).map(Built::Not),
+            Err(e) => {
+                // Whatever a Ctrl-C made fail on its way is not the commit's fault.
+                interrupt::check()?;
+                unbuilt(e).map(Built::Not)
+            }
         }
     }
 
@@ -255,12 +260,15 @@ impl Lab for Kernels<'_> {
         // What came of the last one is known only now that it was weighed.
         for test in state.tests.iter().skip(self.told) {
             let known = state.known(&test.commit);
-            // An end is weighed once the other one is known.
-            let word = known.answer.map_or("booted", |a| state.word(Some(a)));
+            let (word, evidence) = match (known.answer, test.boots.last()) {
+                // An end is weighed once the other one is known.
+                (None, Some(boot)) => ("booted", boot.sight.brief()),
+                (answer, _) => (state.word(answer), known.evidence),
+            };
             progress.note(&format!(
                 "bisect: {:.12} {word}: {}",
                 test.commit,
-                first_line(&known.evidence)
+                first_line(&evidence)
             ));
         }
         self.told = state.tests.len();
@@ -283,9 +291,9 @@ impl Lab for Kernels<'_> {
             text.to_owned()
         };
         progress.note(&format!(
-            "bisect: {what}, about {expected}; {many} of {} commits can be it, {} boots so far",
-            history.len(),
-            state.starts()
+            "bisect: {what}, about {expected}; {many} of {} can be it, {} so far",
+            plural(history.len(), "commit"),
+            plural(state.starts(), "boot")
         ));
     }
 }
@@ -299,21 +307,59 @@ fn first_line(text: &str) -> &str {
 pub(super) fn unbuilt(error: anyhow::Error) -> Result<String> {
     let own = error.chain().any(|e| e.is::<Request>());
     let text = format!("{error:#}");
-    let killed = ["Killed", "memory exhausted", "internal compiler error"]
-        .iter()
-        .any(|sign| text.contains(sign));
-    if own && !killed { Ok(text) } else { Err(error) }
+    let killed = [
+        "Killed",
+        "Terminated",
+        "memory exhausted",
+        "internal compiler error",
+    ]
+    .iter()
+    .any(|sign| text.contains(sign));
+    if own && !killed {
+        Ok(evidence(&text))
+    } else {
+        Err(error)
+    }
+}
+
+/// What the compiler said first comes first, as tables have room for one line.
+/// Where the log of that build was, the next one's will be.
+fn evidence(text: &str) -> String {
+    let mut wrong = text.lines().filter(|l| l.contains("error:"));
+    let Some(first) = wrong.next() else {
+        return text.to_owned();
+    };
+    let rest: String = wrong.map(|l| format!("\n{l}")).collect();
+    format!(
+        "it does not build: {}{rest}",
+        first.trim_start_matches("../")
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Verify that the line that is shown says what is wrong with the commit.
+    #[test]
+    fn error_comes_first() {
+        let error = crate::request!(
+            "the kernel does not build (all of it in make.log):\n../net/a.c:3:1: error: 'x' undeclared\nmake: *** [net/a.o] Error 1"
+        );
+        assert_eq!(
+            unbuilt(error).unwrap(),
+            "it does not build: net/a.c:3:1: error: 'x' undeclared"
+        );
+        let error = crate::request!("0001-x.patch does not apply to 0123:\n    net/a.c:3");
+        assert!(unbuilt(error).unwrap().starts_with("0001-x.patch"));
+    }
+
     /// Verify that only what is the commit's own fault has it skipped.
     #[test]
     fn whose_fault() {
         assert!(unbuilt(crate::request!("error: expected ';'")).is_ok());
         assert!(unbuilt(crate::request!("gcc: fatal error: Killed signal")).is_err());
+        assert!(unbuilt(crate::request!("gcc: fatal error: Terminated signal")).is_err());
         assert!(unbuilt(anyhow::anyhow!("the disk is full")).is_err());
         assert!(unbuilt(crate::fail::Interrupted.into()).is_err());
     }

@@ -6,7 +6,8 @@
 //! takes), [`state`] (what is known), [`drive`] (what to do about it, the ends
 //! first). Not pure: [`built`] (what a build read and made), [`meter`] (what a
 //! boot is for), [`lab`] (commits as kernels), [`show`] (what came of it),
-//! [`command`], [`step`]; and [`generate`], a history to try it on.
+//! [`command`], [`step`]; and [`generate`], a history to try it on, and [`proof`],
+//! which does.
 
 mod ask;
 mod boots;
@@ -20,6 +21,7 @@ pub mod graph;
 pub mod lab;
 pub mod meter;
 mod plan;
+pub mod proof;
 pub mod question;
 mod range;
 pub mod search;
@@ -27,3 +29,4 @@ pub mod show;
 pub mod sight;
 pub mod state;
 pub mod step;
+mod trials;

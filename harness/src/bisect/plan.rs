@@ -60,9 +60,81 @@ pub(super) fn plan(commits: usize, seed: u64) -> Vec<Kind> {
     kinds
 }
 
+/// Whether a tree with these commits does not build.
+pub(super) fn is_broken(kinds: &[Kind]) -> bool {
+    kinds
+        .iter()
+        .rfind(|k| matches!(k, Kind::Break | Kind::Mend))
+        .is_some_and(|k| *k == Kind::Break)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::{
+        bisect::{
+            graph::History,
+            search::{Answer, Next, next},
+        },
+        cli::HISTORY,
+    };
+
+    /// Boots that finding `culprit` takes, the ends and the confirmations among
+    /// them, and how many commits on the way do not build.
+    fn search(kinds: &[Kind], culprit: Kind) -> (usize, usize) {
+        let name = |at: usize| at.to_string();
+        let commits: Vec<(String, Vec<String>)> = (0..kinds.len())
+            .map(|at| (name(at), at.checked_sub(1).map(name).into_iter().collect()))
+            .collect();
+        let history = History::new(&commits).count_only(|id| {
+            id.parse::<usize>()
+                .is_ok_and(|at| !matches!(kinds[at], Kind::Document | Kind::NotBuilt))
+        });
+        let wanted = kinds.iter().position(|k| *k == culprit).unwrap();
+        let mut answers = BTreeMap::from([(kinds.len() - 1, Answer::Bad)]);
+        let (mut boots, mut skipped) = (4, 0);
+        loop {
+            let at = match next(&history, &answers) {
+                Next::Test(at) => at,
+                Next::Found(at) => {
+                    assert_eq!(at, wanted);
+                    return (boots, skipped);
+                }
+                other => panic!("{other:?}"),
+            };
+            let answer = if is_broken(&kinds[..=at]) {
+                skipped += 1;
+                Answer::Skip
+            } else {
+                boots += 1;
+                if at >= wanted {
+                    Answer::Bad
+                } else {
+                    Answer::Good
+                }
+            };
+            answers.insert(at, answer);
+        }
+    }
+
+    /// Verify that the history that is tried by default has both searches meet
+    /// commits that do not build, and be over within log2 of its commits and
+    /// three boots: there is something to be proved by it, and it can be.
+    #[test]
+    fn default_history_is_worth_trying() {
+        let (commits, seed) = HISTORY;
+        let kinds = plan(commits, seed);
+        let promised = commits.next_power_of_two().trailing_zeros() as usize + 3;
+        for culprit in [Kind::DropsCheck, Kind::AddsCost] {
+            let (boots, skipped) = search(&kinds, culprit);
+            assert!(boots <= promised, "{culprit:?}: {boots} boots");
+            assert!(skipped > 0, "{culprit:?}");
+        }
+        let many = |kind| kinds.iter().filter(|k| **k == kind).count();
+        assert!(commits >= 60 && many(Kind::Break) >= 3 && many(Kind::Document) >= 20);
+    }
 
     /// Verify that every history has both culprits, buildable commits before
     /// and at each of them, and that every breakage is mended.

@@ -43,7 +43,8 @@ pub struct Change {
 pub enum Looking {
     /// Something broke between the ends.
     ForBreakage,
-    /// Something changed, either way: what a patch of a series does.
+    /// Something changed, either way or from one failure to another: what a
+    /// patch of a series does. Before the helper is there, every case fails.
     ForAnyChange,
 }
 
@@ -120,7 +121,19 @@ fn changes(good: &[CaseSeen], bad: &[CaseSeen], looking: Looking) -> Result<Vec<
     let broke = |c: &&Change| c.good.verdict.is_good() && !c.bad.verdict.is_good();
     let mended = |c: &&Change| !c.good.verdict.is_good() && c.bad.verdict.is_good();
     let wanted = |c: &&Change| broke(c) || looking == Looking::ForAnyChange && mended(c);
-    let found: Vec<Change> = pairs.iter().filter(wanted).cloned().collect();
+    // A failure that is not the one before the series: something in it broke
+    // what it was to bring. Whoever asks about several cases means those first
+    // that pass, if there are any.
+    let other = |c: &&Change| {
+        looking == Looking::ForAnyChange
+            && is_failure(c.good.verdict)
+            && is_failure(c.bad.verdict)
+            && (c.good.verdict, &c.good.mark) != (c.bad.verdict, &c.bad.mark)
+    };
+    let mut found: Vec<Change> = pairs.iter().filter(wanted).cloned().collect();
+    if found.is_empty() {
+        found = pairs.iter().filter(other).cloned().collect();
+    }
     if !found.is_empty() {
         return Ok(found);
     }
@@ -164,10 +177,12 @@ fn of_cases(changes: &[Change], cases: &[CaseSeen]) -> (Answer, String) {
         if state(seen) == state(&change.bad) {
             return (Answer::Bad, words);
         }
-        // Before a case is mended it may fail in more ways than one; after it
-        // broke, it must have broken in the way that is looked for.
+        // Before a case is mended it may fail in more ways than one, and pass
+        // for a while before it fails as at the bad end; after it broke, it must
+        // have broken in the way that is looked for.
+        let any_other = !change.good.verdict.is_good();
         if state(seen) == state(&change.good)
-            || (!change.good.verdict.is_good() && is_failure(seen.verdict))
+            || any_other && (is_failure(seen.verdict) || seen.verdict == Verdict::Pass)
         {
             good += 1;
         } else {
@@ -283,6 +298,27 @@ mod tests {
             mended.answer(&sight(Verdict::Lost, "")).0,
             Answer::CannotTell
         );
+    }
+
+    /// Verify that in a series the patch can be found that breaks what an
+    /// earlier one brought: at both ends it fails, each time otherwise.
+    #[test]
+    fn broken_again_within_a_series() {
+        let before = sight(Verdict::Fail, "refused");
+        let after = sight(Verdict::Fail, "not-dropped");
+        let ask = |looking| Question::between(&before, &after, 0.0, looking);
+        assert!(ask(Looking::ForBreakage).is_err());
+        let question = ask(Looking::ForAnyChange).unwrap();
+        for (verdict, mark, answer) in [
+            (Verdict::Fail, "refused", Answer::Good),
+            (Verdict::Pass, "", Answer::Good),
+            (Verdict::Fail, "not-dropped", Answer::Bad),
+            (Verdict::Lost, "", Answer::CannotTell),
+        ] {
+            assert_eq!(question.answer(&sight(verdict, mark)).0, answer, "{mark}");
+        }
+        let same = Question::between(&after, &after, 0.0, Looking::ForAnyChange);
+        assert!(same.unwrap_err().contains("fails at both ends"));
     }
 
     /// Verify that a figure is bad above the limit, and only there.

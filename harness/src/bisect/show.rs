@@ -200,7 +200,7 @@ pub fn mail(state: &State, commits: &Commits) -> Option<String> {
     let what = match (&state.question, &state.asked.metric) {
         (Some(Question::Above { good, bad, .. }), Some((name, _))) => {
             format!(
-                "{name} went from {good} to {bad} ({:+.2} %)",
+                "{name} went from {good} to {bad} instructions ({:+.2} %)",
                 (bad / good - 1.0) * 100.0
             )
         }
@@ -213,7 +213,7 @@ pub fn mail(state: &State, commits: &Commits) -> Option<String> {
             } else {
                 String::new()
             };
-            format!("the case {first}{more} {}", "began to fail")
+            format!("the case {first}{more} began to fail")
         }
         _ => "it changed".into(),
     };
@@ -224,19 +224,19 @@ pub fn mail(state: &State, commits: &Commits) -> Option<String> {
         what,
         clean(&about.subject)
     );
-    let _ = writeln!(out, "On that commit ({}):\n", boots_of(state, culprit));
+    let _ = writeln!(out, "On that commit, {}:\n", boots_in_mail(state, culprit));
     shown_in_mail(&mut out, state, culprit, Answer::Bad);
     for parent in parents {
         let _ = writeln!(
             out,
-            "\nOn its parent {parent:.12} ({}):\n",
-            boots_of(state, parent)
+            "\nOn its parent {parent:.12}, {}:\n",
+            boots_in_mail(state, parent)
         );
         shown_in_mail(&mut out, state, parent, Answer::Good);
     }
     let _ = writeln!(
         out,
-        "\nFound by bisection between {} and {:.12}, in {}.\n\n{}\n#regzbot introduced: {culprit:.12}",
+        "\nFound by bisection between {} and {:.12}, in {}.\n\n{}\n\n#regzbot introduced: {culprit:.12}",
         state
             .good
             .iter()
@@ -248,6 +248,17 @@ pub fn mail(state: &State, commits: &Commits) -> Option<String> {
         git_log(state, commits).trim_end()
     );
     Some(out)
+}
+
+/// Who gets the mail does not know the words of this program.
+fn boots_in_mail(state: &State, commit: &str) -> String {
+    let known = state.known(commit);
+    let boots = plural(known.tally.boots() as usize, "boot");
+    match (known.answer, &state.question) {
+        (Some(Answer::Skip), _) => format!("which could not be tested: {}", known.evidence),
+        (_, Some(Question::Above { .. })) => boots,
+        _ => format!("which failed in {} of {boots}", known.tally.bad),
+    }
 }
 
 fn shown_in_mail(out: &mut String, state: &State, commit: &str, wanted: Answer) {
