@@ -173,7 +173,7 @@ Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED
             ("", 3, true),
             (&OK.replace(":OK", ":FAIL"), 3, true),
             (&OK.replace("l3:OK", "l3:OKAY"), 3, true),
-            (&OK.replace("#1/3 ", "#1/3"), 3, true),
+            (&OK.replace("#1/3     ", "#1/3"), 3, true),
             (&format!("{OK}{}", OK.replace("l3:OK", "l3:FAIL")), 3, true),
             (&OK[..40], 3, true),
         ] {
