@@ -137,6 +137,7 @@ fn trial(vng: &VirtmeNg, image: &Path) -> Result<Choice> {
         vng,
         accel: Accel::Kvm,
         image,
+        background: false,
         cpus: 2,
         memory_mib: 512,
         script: "exit 42",

@@ -337,6 +337,7 @@ mod tests {
             devices: &[],
             boot_limit: crate::run::BOOT_LIMIT,
             words: &[],
+            background: false,
         };
         let mut seen = Observed::default();
         let mut stream = Stream::default();

@@ -339,6 +339,7 @@ pub fn try_all(
             devices: &plan.devices,
             boot_limit: plan.boot_limit,
             words: &[],
+            background: false,
         })
         .collect();
     let (quiet, killed): (Vec<_>, Vec<_>) = jobs

@@ -71,6 +71,7 @@ pub fn run(request: &RunCommand) -> Result<u8> {
         vng: &vng,
         accel: choice.accel,
         image: &kernel.image,
+        background: false,
         cpus: 2,
         memory_mib: 2048,
         script: &script,

@@ -70,6 +70,9 @@ pub struct Job<'a> {
     /// What the guest program is to do instead of running the cases, one after
     /// the other; words without a meaning to a shell.
     pub words: &'a [String],
+    /// Others are waited for longer than this one: it takes what they leave of
+    /// the CPUs.
+    pub background: bool,
 }
 
 impl Job<'_> {
@@ -158,6 +161,7 @@ fn boot_once(
         vng: job.vng,
         accel: job.accel,
         image: &job.kernel.image,
+        background: job.background,
         cpus: turn::CPUS,
         memory_mib: if job.flavor == "default" { 1024 } else { 3072 },
         script: &script,

@@ -64,6 +64,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         devices: &[],
         boot_limit: run::BOOT_LIMIT,
         words: &words,
+        background: false,
     };
     let run = run::run(&job, &session.progress)?;
     session.progress.save(&session.cache)?;

@@ -40,6 +40,21 @@ impl Turn {
     }
 }
 
+/// Waits for a guest to begin to boot, but not for long: what is started after
+/// that has its turn after it.
+pub fn until_one_boots() {
+    let mut booting = lock();
+    for _ in 0..50 {
+        if *booting > 0 {
+            return;
+        }
+        booting = ONE_LESS
+            .wait_timeout(booting, Duration::from_millis(20))
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         *lock() -= 1;

@@ -28,6 +28,7 @@ use crate::{
     session::Session,
     splat::Allowlist,
     tree::Tree,
+    turn,
 };
 
 /// Proves the series and prints what came of it; gives the exit status.
@@ -171,6 +172,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
             words: &[],
+            background: false,
         })
         .collect();
     let mut runs = at_once(&jobs, session.guests(), &session.progress)?;
@@ -290,13 +292,20 @@ pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec
     let next = AtomicUsize::new(0);
     let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..most.clamp(1, jobs.len().max(1)) {
+        for worker in 0..most.clamp(1, jobs.len().max(1)) {
+            if worker == 1 {
+                turn::until_one_boots();
+            }
             scope.spawn(|| {
                 while let Some((at, job)) = {
                     let at = order.get(next.fetch_add(1, Ordering::Relaxed));
                     at.and_then(|at| Some((*at, jobs.get(*at)?)))
                 } {
-                    let run = run::run(job, progress);
+                    let job = Job {
+                        background: Some(&at) != order.first(),
+                        ..job.clone()
+                    };
+                    let run = run::run(&job, progress);
                     done.lock()
                         .unwrap_or_else(PoisonError::into_inner)
                         .insert(at, run);

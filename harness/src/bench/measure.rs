@@ -249,6 +249,7 @@ impl Bench<'_> {
             vng: self.vng,
             accel: Accel::Tcg,
             image: &self.kernel.image,
+            background: false,
             cpus: 1,
             memory_mib: 1024,
             script,

@@ -239,6 +239,7 @@ impl Lab for Kernels<'_> {
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
             words: &[],
+            background: false,
         };
         self.meter.boot(&job, &self.session.progress)
     }

@@ -169,6 +169,7 @@ impl<'a> Whole<'a> {
             devices: &[],
             boot_limit: run::BOOT_LIMIT,
             words: &[],
+            background: false,
         };
         let run = run::run(&job, &self.session.progress)?;
         let tool = || format!("boot of {}", run.kernel);

@@ -41,6 +41,8 @@ pub struct Spec<'a> {
     pub accel: Accel,
     /// The kernel image.
     pub image: &'a Path,
+    /// It takes what others leave of the CPUs.
+    pub background: bool,
     /// Virtual CPUs.
     pub cpus: u32,
     /// Guest memory, MiB.
@@ -52,6 +54,10 @@ pub struct Spec<'a> {
     /// More devices.
     pub devices: Vec<Device>,
 }
+
+/// What `nice` is told of a guest in the background: a third of the CPU where it
+/// competes with another guest, and no less than that, as it has deadlines too.
+const BEHIND: [&str; 2] = ["-n", "5"];
 
 /// A virtual machine that runs. It is ended, with everything it started, when dropped.
 #[derive(Debug)]
@@ -78,7 +84,12 @@ impl Spec<'_> {
         let mut share = OsString::from(SHARE);
         share.push("=");
         share.push(self.share);
-        let mut program = Program::new(&self.vng.program)
+        let program = if self.background {
+            Program::new("nice").args(BEHIND).arg(&self.vng.program)
+        } else {
+            Program::new(&self.vng.program)
+        };
+        let mut program = program
             .args(["--mods", "none", "--kimg"])
             .arg(self.image)
             .args([
@@ -233,6 +244,7 @@ mod tests {
             vng: &vng,
             accel: Accel::Tcg,
             image: Path::new("/k"),
+            background: false,
             cpus: 2,
             memory_mib: 1024,
             script: "true",
