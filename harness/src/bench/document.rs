@@ -14,10 +14,11 @@ pub fn write_docs(benches: &[Bench], to: &Path) -> Result<()> {
         "<!-- SPDX-License-Identifier: GPL-2.0-only -->\n\
          <!-- Made by `cargo harness docs`; do not edit. -->\n\
          # What each way into a container costs\n\n\
-         Instructions of one CPU for a transaction, both ends on it, counted by QEMU: the median of 401, in each of two\n\
-         boots. This is cost, not latency: how long a packet waits for a second softirq pass under load does not show.\n\
-         `~` marks what the boots did not agree on. *won back* is (redirect - redirect_peer) / (redirect - host); where\n\
-         there are answers, half of that way is `bpf_redirect()`'s still. The wire is a veth pair.\n",
+         Instructions of one CPU for a transaction, both ends on it, counted by QEMU: the least of five medians of 81,\n\
+         in each of two boots. This is cost, not latency: how long a packet waits for a second softirq pass under load\n\
+         does not show. `~` marks what the boots did not agree on. *won back* is (redirect - redirect_peer) /\n\
+         (redirect - host); where there are answers, half of that way is `bpf_redirect()`'s still. The wire is a veth\n\
+         pair.\n",
     );
     for bench in benches {
         let machine = &bench.machine;
