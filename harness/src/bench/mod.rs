@@ -111,6 +111,7 @@ fn collect(session: &Session, request: &cli::Bench) -> Result<Bench> {
         Some(names) if names.is_empty() => PROFILED.map(str::to_owned).to_vec(),
         Some(names) => names.clone(),
     };
+    let mut built = Vec::new();
     let mut kernels = Vec::new();
     for tree in session.trees(&request.source)? {
         for arm in arms(request) {
@@ -154,18 +155,45 @@ fn collect(session: &Session, request: &cli::Bench) -> Result<Bench> {
                 costs,
                 profiles,
             });
+            built.push(kernel);
         }
     }
-    session.progress.save(&session.cache)?;
     let choice = Choice {
         accel: Accel::Tcg,
         why: "instructions are counted by software emulation".into(),
     };
-    Ok(Bench {
+    let mut found = Bench {
         version: VERSION,
         started,
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: 0.0,
         machine: machine::describe(&choice, &vng),
         kernels,
-    })
+    };
+    // Where memory happens to be laid out so that each transaction takes the slow
+    // path of an allocator, both boots of a kernel agree on it, and another kernel
+    // does not. A figure that breaks a bound is measured once more by itself, after
+    // nothing else: what is the kernel's doing comes again.
+    for (base, arm, figure) in table::broken(&found) {
+        let is_it = |k: &Measured| k.base == base && k.arm == arm;
+        let Some(at) = found.kernels.iter().position(is_it) else {
+            continue;
+        };
+        let bench = measure::Bench {
+            vng: &vng,
+            guest: &guest,
+            kernel: &built[at],
+        };
+        let step = session
+            .progress
+            .begin("bench", &format!("{base} {} {figure}", arm.word()));
+        let alone = bench.figures(std::slice::from_ref(&figure), &step)?;
+        if let Some(cost) = alone.get(&figure) {
+            let costs = found.kernels[at].costs.entry(figure).or_default();
+            costs.push(*cost);
+        }
+        step.done(false);
+    }
+    session.progress.save(&session.cache)?;
+    found.seconds = start.elapsed().as_secs_f64();
+    Ok(found)
 }
