@@ -5,7 +5,7 @@ use std::{env, path::PathBuf};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROGRAMS: [&str; 5] = ["observe", "path", "redirect", "refused", "xdp"];
+const PROGRAMS: [&str; 6] = ["load", "observe", "path", "redirect", "refused", "xdp"];
 
 fn main() {
     let root =

@@ -53,6 +53,8 @@ enum Command {
     },
     /// Measure each way into a container, as root: instructions where the clock counts them
     Bench(bench::Args),
+    /// Measure how long transactions take when many flows share each CPU, as root
+    Load(bench::LoadArgs),
     /// Run cases, as root
     Run {
         /// Only this case; may be repeated
@@ -96,6 +98,7 @@ fn main() -> ExitCode {
             in_tree,
         } => run::list(json, faults, in_tree.as_deref()),
         Command::Bench(args) => bench::bench(&args),
+        Command::Load(args) => bench::load(&args),
         Command::Run {
             cases,
             cases_file,

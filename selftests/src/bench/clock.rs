@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The clock that figures are read from.
 
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+
 /// Ticks since some moment: of the CPU's time stamp counter, which under QEMU's
 /// icount counts instructions one by one. The kernel's clocks are derived from
 /// it with a rate that is measured at boot, and differ by a little every time.
@@ -31,4 +35,24 @@ fn loop_of_2000() -> u64 {
         );
     }
     now() - start
+}
+
+/// What nanoseconds are.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Clock {
+    /// Instructions, of all CPUs together: QEMU's icount makes each a nanosecond.
+    Instructions,
+    /// Time that passes.
+    Wall,
+}
+
+impl Clock {
+    /// Nanoseconds since some moment.
+    pub(super) fn ns(self) -> u64 {
+        match self {
+            Self::Instructions => now(),
+            Self::Wall => clock_gettime(ClockId::CLOCK_MONOTONIC)
+                .map_or(0, |t| Duration::from(t).as_nanos() as u64),
+        }
+    }
 }

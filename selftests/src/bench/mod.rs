@@ -7,6 +7,10 @@
 //! waiting for a second softirq pass under load does not show here.
 
 mod clock;
+mod counters;
+mod flow;
+mod load;
+mod spread;
 mod still;
 mod traffic;
 mod way;
@@ -17,6 +21,8 @@ use anyhow::{Context, Result, bail};
 use protocol::{Event, VERSION, reason};
 
 use crate::{bpf, build_id, fail::Stop, link::Pair, report::Report, topology::Ip};
+
+pub(crate) use self::load::{Args as LoadArgs, load};
 
 use self::{
     traffic::TRAFFIC,

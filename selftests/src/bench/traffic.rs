@@ -16,7 +16,7 @@ use crate::topology::{dst_address, src_address};
 use super::{clock, still::Shift, way::Prepared};
 
 /// Where both ends meet.
-const PORT: u16 = 9155;
+pub(super) const PORT: u16 = 9155;
 
 /// Transactions before the first that counts: caches fill, windows open.
 const WARM_UP: usize = 100;
@@ -196,7 +196,7 @@ impl Prepared {
     }
 
     /// Two sockets, each connected to the other.
-    fn datagrams(&self, to: SocketAddr) -> Result<(UdpSocket, UdpSocket)> {
+    pub(super) fn datagrams(&self, to: SocketAddr) -> Result<(UdpSocket, UdpSocket)> {
         let server = self.far().enter(|| udp(to))?;
         let any = SocketAddr::new(src_address(self.ip), 0);
         let client = self.topology.src.enter(|| udp(any))?;
@@ -205,7 +205,12 @@ impl Prepared {
         Ok((client, server))
     }
 
-    fn connect(&self, listener: &TcpListener, to: SocketAddr) -> Result<(TcpStream, TcpStream)> {
+    /// A connection, both ends of it.
+    pub(super) fn connect(
+        &self,
+        listener: &TcpListener,
+        to: SocketAddr,
+    ) -> Result<(TcpStream, TcpStream)> {
         let client = self
             .topology
             .src

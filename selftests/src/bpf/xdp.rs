@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! XDP programs, in generic mode: the one that an skb goes through.
+//! XDP programs: in generic mode, the one that an skb goes through, unless said
+//! otherwise.
 
 use std::os::fd::AsFd;
 
@@ -23,15 +24,27 @@ pub(crate) struct Xdp {
 impl Xdp {
     /// Lets everything pass, and counts it.
     pub(crate) fn pass(ns: &Netns, index: u32) -> Result<Self, Stop> {
-        Self::attach("pass", None, ns, index)
+        Self::attach("pass", None, XdpFlags::SKB_MODE, ns, index)
+    }
+
+    /// The same in the driver, which polls a queue of its own from then on, as a
+    /// NIC's does, where veth would have used the CPU's backlog.
+    pub(crate) fn pass_in_driver(ns: &Netns, index: u32) -> Result<Self, Stop> {
+        Self::attach("pass", None, XdpFlags::DRV_MODE, ns, index)
     }
 
     /// Redirects what is for the port above the probes' to the device `to`.
     pub(crate) fn redirect(to: u32, ns: &Netns, index: u32) -> Result<Self, Stop> {
-        Self::attach("redirect_map", Some(to), ns, index)
+        Self::attach("redirect_map", Some(to), XdpFlags::SKB_MODE, ns, index)
     }
 
-    fn attach(program: &str, to: Option<u32>, ns: &Netns, index: u32) -> Result<Self, Stop> {
+    fn attach(
+        program: &str,
+        to: Option<u32>,
+        mode: XdpFlags,
+        ns: &Netns,
+        index: u32,
+    ) -> Result<Self, Stop> {
         let mut open = XdpSkelBuilder::default()
             .open(room())
             .context("opening xdp.bpf.o")?;
@@ -46,8 +59,8 @@ impl Xdp {
                     .context("filling the device map")?;
             }
             Hook::new(find(skel.object(), program)?.as_fd())
-                .attach(index as i32, XdpFlags::SKB_MODE)
-                .with_context(|| format!("attaching generic XDP to device {index}"))
+                .attach(index as i32, mode)
+                .with_context(|| format!("attaching XDP to device {index}"))
         })?;
         Ok(Self { skel })
     }

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! How the times of many transactions are spread. Pure.
+
+/// What the transactions on one CPU took.
+#[derive(Debug, Clone)]
+pub(super) struct Spread {
+    /// Nanoseconds of each, in order.
+    sorted: Vec<u64>,
+    /// Nanoseconds of the whole measurement.
+    lasted: u64,
+}
+
+impl Spread {
+    /// Of transactions that took so long each, all of them within `lasted`.
+    pub(super) fn of(mut taken: Vec<u64>, lasted: u64) -> Self {
+        taken.sort_unstable();
+        Self {
+            sorted: taken,
+            lasted,
+        }
+    }
+
+    /// How many there were.
+    pub(super) fn transactions(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Name, value and unit of each figure. Latencies are nanoseconds.
+    pub(super) fn figures(&self) -> Vec<(&'static str, f64, &'static str)> {
+        let count = self.sorted.len() as f64;
+        if self.sorted.is_empty() || self.lasted == 0 {
+            return vec![("rate", 0.0, "1/s")];
+        }
+        let mean = self.sorted.iter().map(|ns| *ns as f64).sum::<f64>() / count;
+        let square = |ns: &u64| (*ns as f64 - mean).powi(2);
+        let deviation = (self.sorted.iter().map(square).sum::<f64>() / count).sqrt();
+        vec![
+            ("rate", count * 1e9 / self.lasted as f64, "1/s"),
+            ("mean", mean, "ns"),
+            ("stddev", deviation, "ns"),
+            ("min", self.at(0.0), "ns"),
+            ("p50", self.at(0.5), "ns"),
+            ("p90", self.at(0.9), "ns"),
+            ("p99", self.at(0.99), "ns"),
+        ]
+    }
+
+    /// The one below which a share of them are, the nearest.
+    fn at(&self, share: f64) -> f64 {
+        let last = self.sorted.len() - 1;
+        self.sorted[(share * last as f64).round() as usize] as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(spread: &Spread, name: &str) -> f64 {
+        let all = spread.figures();
+        all.iter().find(|f| f.0 == name).unwrap().1
+    }
+
+    /// Verify each figure of times whose figures are known.
+    #[test]
+    fn known_times() {
+        let spread = Spread::of((0..=100).rev().collect(), 1_000_000);
+        for (name, due) in [
+            ("rate", 101_000.0),
+            ("mean", 50.0),
+            ("min", 0.0),
+            ("p50", 50.0),
+            ("p90", 90.0),
+            ("p99", 99.0),
+        ] {
+            assert_eq!(figure(&spread, name), due, "{name}");
+        }
+        assert!((figure(&spread, "stddev") - 29.154_759).abs() < 1e-5);
+    }
+
+    /// Verify that one transaction, and none, are no reason to panic.
+    #[test]
+    fn few() {
+        assert_eq!(figure(&Spread::of(vec![7], 10), "p99"), 7.0);
+        assert_eq!(figure(&Spread::of(vec![], 10), "rate"), 0.0);
+    }
+}
