@@ -257,7 +257,10 @@ cargo harness bench --only veth.tcp_rr.v4 --profile      which functions the ins
 cargo harness bench --save before                        and, after a change of the series:\n  \
 cargo harness bench --against before\n\n\
 A count of instructions is CPU cost. It does not show how long a packet waits for a second softirq \
-pass under load.\n\n\
+pass under load: that is what these are for.\n\n  \
+cargo harness bench --load                 latencies of 1, 4 and 16 flows on each of 1, 2 and 4 CPUs, in guest time\n  \
+cargo harness bench --native               latencies on the kernel that runs here, by the clock; as root\n  \
+cargo harness bench --self                 how fast this harness is, beside virtme-ng\n\n\
 Exit status: 0 every promise holds, 1 one is broken, 2 the request is wrong, 3 could not tell.")]
 pub struct Bench {
     /// Which kernel source.
@@ -281,7 +284,16 @@ pub struct Bench {
     /// Compare with what was kept by this name
     #[arg(long, value_name = "NAME")]
     pub against: Option<String>,
-    /// Write bench.json to this folder
+    /// Latencies of many flows on 1, 2 and 4 CPUs, in guest time, and the counters that explain them [default arm: patched]
+    #[arg(long, conflicts_with_all = ["compare", "only", "profile", "save", "against"])]
+    pub load: bool,
+    /// Latencies by the clock on the kernel that runs here, which must have the helper; as root, and not under emulation
+    #[arg(long, conflicts_with_all = ["bases", "tree", "tarball", "arms", "load", "compare", "only", "profile", "save", "against"])]
+    pub native: bool,
+    /// How long this harness takes to the verdict, beside virtme-ng on the same tree
+    #[arg(long = "self", conflicts_with_all = ["tree", "tarball", "arms", "load", "native", "compare", "only", "profile", "save", "against"])]
+    pub itself: bool,
+    /// Write bench.json (load.json, native.json, self.json) to this folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
     /// Flags that every command has.

@@ -81,9 +81,22 @@ impl Bench<'_> {
             args.push_str(" --only ");
             args.push_str(plain(name)?);
         }
+        self.boot(&script(&args), 1, console, step)
+    }
+
+    /// One boot of so many CPUs: what `script` has the guest report.
+    pub(super) fn boot(
+        self,
+        script: &str,
+        cpus: u32,
+        console: &Path,
+        step: &Doing<'_>,
+    ) -> Result<Counted> {
         let share = self.share()?;
-        let script = script(&args);
-        let spec = self.spec(share.path(), &script);
+        let spec = Spec {
+            cpus,
+            ..self.spec(share.path(), script)
+        };
         let deadlines = Deadlines {
             boot: PATIENCE,
             cases: BTreeMap::new(),

@@ -6,9 +6,14 @@
 //! (QEMU's icount under TCG), so a busy machine changes nothing. Each kernel is
 //! booted twice, and what two boots do not agree on is no basis for an answer.
 
+mod confidence;
 mod document;
+mod emulated;
 mod figures;
+mod latency;
+mod load;
 pub(crate) mod measure;
+mod native;
 mod plot;
 mod profile;
 mod saved;
@@ -52,6 +57,12 @@ const PROFILED: [&str; 4] = [
 /// Measures and compares; gives the exit status.
 pub fn bench(request: &cli::Bench) -> Result<u8> {
     let session = Session::open(&request.common)?;
+    if request.load {
+        return load::load(&session, request);
+    }
+    if request.native {
+        return native::native(&session, request);
+    }
     // Wrong names are said before anything is measured.
     let before = match &request.against {
         Some(name) => Some(saved::named(&session.cache, name)?),

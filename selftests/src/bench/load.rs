@@ -60,7 +60,7 @@ pub(crate) struct Args {
     /// Only this way; may be repeated, and is then tried again
     #[arg(long = "way", value_name = "W", default_values_t = COMPARED.map(str::to_owned))]
     ways: Vec<String>,
-    /// How long to measure each, in milliseconds of guest time for each CPU
+    /// How long to measure each, in milliseconds; of instructions, for each CPU
     #[arg(long, value_name = "MS", default_value_t = 50)]
     ms: u64,
     /// Count softirqs too, in a measurement of its own
@@ -68,8 +68,8 @@ pub(crate) struct Args {
     counters: bool,
 }
 
-/// Measures, and reports `TRAFFIC.fFLOWS.WAY.ROUND.QUANTITY.CPU`, and of all CPUs
-/// together `TRAFFIC.fFLOWS.WAY.ROUND.count.COUNTER`.
+/// Measures, and reports `TRAFFIC.fFLOWS.WAY.rROUND.QUANTITY.CPU` (`all`: of
+/// the transactions of all CPUs), and what was counted as `TRAFFIC.fFLOWS.WAY.rROUND.count.COUNTER`.
 pub(crate) fn load(args: &Args) -> Result<ExitCode> {
     let mut report = match args.port.as_deref() {
         Some(port) => Report::to_port(port)?,
@@ -114,9 +114,19 @@ pub(crate) fn load(args: &Args) -> Result<ExitCode> {
                     cpus: &cpus,
                     flows,
                     clock,
-                    time: Duration::from_millis(args.ms) * cpus.len() as u32,
+                    // CPUs that take turns take that many times as long.
+                    time: Duration::from_millis(args.ms)
+                        * if args.instructions {
+                            cpus.len() as u32
+                        } else {
+                            1
+                        },
                 };
                 let (spreads, counted) = what.measure(|| Ok(Counters::default()))?;
+                let all = Spread::together(&spreads);
+                for (quantity, value, unit) in all.figures() {
+                    send(&mut report, &format!("{name}.{quantity}.all"), value, unit)?;
+                }
                 for (cpu, spread) in cpus.iter().zip(spreads) {
                     for (quantity, value, unit) in spread.figures() {
                         send(

@@ -20,6 +20,13 @@ impl Spread {
         }
     }
 
+    /// Of the transactions of several, which lasted as long.
+    pub(super) fn together(several: &[Self]) -> Self {
+        let all = several.iter().flat_map(|s| s.sorted.iter().copied());
+        let lasted = several.iter().map(|s| s.lasted).max().unwrap_or(0);
+        Self::of(all.collect(), lasted)
+    }
+
     /// How many there were.
     pub(super) fn transactions(&self) -> usize {
         self.sorted.len()
@@ -76,6 +83,15 @@ mod tests {
             assert_eq!(figure(&spread, name), due, "{name}");
         }
         assert!((figure(&spread, "stddev") - 29.154_759).abs() < 1e-5);
+    }
+
+    /// Verify that of several CPUs every transaction counts alike.
+    #[test]
+    fn together() {
+        let (busy, starved) = (Spread::of(vec![1; 99], 100), Spread::of(vec![900], 100));
+        let all = Spread::together(&[busy, starved]);
+        assert_eq!((figure(&all, "p50"), all.transactions()), (1.0, 100));
+        assert_eq!(figure(&all, "rate"), 1e9);
     }
 
     /// Verify that one transaction, and none, are no reason to panic.

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `bench --native`: latencies by the clock, on the kernel that runs here.
+//!
+//! Ways are measured by turns, round after round, and bpf_redirect() twice in
+//! each: what it differs from itself by is no difference.
+
+use std::{
+    fmt::Write,
+    fs::{self, File},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context, Result, bail};
+use protocol::Event;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    confidence::{self, Verdict, compare, middle, percent},
+    emulated::{self, Machine},
+    latency::{self, Point},
+};
+use crate::{
+    cli,
+    exec::{Program, describe},
+    fail,
+    guest::Guest,
+    request,
+    session::Session,
+    stream::Stream,
+};
+
+/// Rounds. The order of a round is turned round in every second one, so that
+/// what drifts cancels out.
+const ROUNDS: usize = 12;
+
+/// What a round measures. `redirect` twice: the control.
+const ROUND: [&str; 5] = [
+    "redirect",
+    "redirect_peer",
+    "host",
+    "redirect_neigh",
+    "redirect",
+];
+
+/// How long each is measured, milliseconds.
+const TIME: u64 = 500;
+
+/// All of it may take so long.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// What `bench --native` found, as native.json holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Native {
+    /// When it began, seconds since the epoch, UTC.
+    started: u64,
+    /// How long it took, seconds.
+    seconds: f64,
+    /// `uname -r`.
+    kernel: String,
+    /// The hypervisor's name for itself, where there is one.
+    hypervisor: Option<String>,
+    /// In the order of measuring.
+    points: Vec<Point>,
+}
+
+/// Measures, prints, and gives the exit status: good with an answer, and "could
+/// not tell" without.
+pub(super) fn native(session: &Session, request: &cli::Bench) -> Result<u8> {
+    let hypervisor = match emulated::machine() {
+        Machine::Cpu(hypervisor) => hypervisor,
+        Machine::Emulated => bail!(
+            "this machine is executed by software (its CPUID leaf 0x40000000 says TCGTCGTCGTCG), so the clock says \
+             nothing of the kernel: measure on a machine with KVM or without a hypervisor, or in instructions (`bench`, `bench --load`)"
+        ),
+        Machine::Unknown => bail!(
+            "there is no CPUID to ask whether this machine is executed by software, so its clock proves nothing: measure in instructions (`bench`, `bench --load`)"
+        ),
+    };
+    if !nix::unistd::geteuid().is_root() {
+        return Err(request!(
+            "--native makes network namespaces and loads programs on this machine, which needs root"
+        ));
+    }
+    let start = Instant::now();
+    let started = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)?
+        .as_secs();
+    let guest = Guest::build(&session.project, session.common.offline, &session.progress)?;
+    let step = session.progress.begin("bench", "native");
+    let (kernel, points) = measure(&guest)?;
+    step.done(false);
+    session.progress.save(&session.cache)?;
+    if !points.iter().any(|p| p.way == "redirect_peer") {
+        return Err(request!(
+            "this kernel ({kernel}) has no bpf_redirect_peer(): boot a patched one"
+        ));
+    }
+    let found = Native {
+        started,
+        seconds: start.elapsed().as_secs_f64(),
+        kernel,
+        hypervisor,
+        points,
+    };
+    let json = serde_json::to_string_pretty(&found)? + "\n";
+    if let Some(dir) = &request.results {
+        crate::cache::write_whole(&dir.join("native.json"), json.as_bytes())?;
+    }
+    let verdicts = verdicts(&found.points);
+    if request.common.json {
+        print!("{json}");
+    } else {
+        print!("{}", text(&found, &verdicts));
+    }
+    let told = |v: &&(&str, Verdict)| matches!(v.1, Verdict::Differs(_));
+    Ok(if verdicts.iter().filter(told).count() == verdicts.len() {
+        fail::GOOD
+    } else {
+        fail::COULD_NOT_TELL
+    })
+}
+
+/// Every way of every round, in order.
+fn order() -> impl Iterator<Item = &'static str> {
+    (0..ROUNDS).flat_map(|round| {
+        let mut ways = ROUND;
+        if round % 2 == 1 {
+            ways.reverse();
+        }
+        ways
+    })
+}
+
+/// Runs the guest program here: the kernel's release, and what it measured.
+fn measure(guest: &Guest) -> Result<(String, Vec<Point>)> {
+    let scratch = tempfile::tempdir().context("making a folder for what is measured")?;
+    let (events, said) = (scratch.path().join("events"), scratch.path().join("said"));
+    for path in [&events, &said] {
+        fs::write(path, "").with_context(|| format!("making {}", path.display()))?;
+    }
+    let mut program = Program::new(&guest.program)
+        .args(["load", "--flows", "1", "--traffic", "tcp_rr", "--ms"])
+        .arg(TIME.to_string())
+        .arg("--port")
+        .arg(&events);
+    for way in order() {
+        program = program.args(["--way", way]);
+    }
+    let file = File::create(&said).context("making a file for what it prints")?;
+    let status = program
+        .spawn(file.try_clone()?.into(), file.into())?
+        .wait(Some(PATIENCE))?;
+    let printed = fs::read_to_string(&said).unwrap_or_default();
+    if !status.success() {
+        bail!(
+            "measuring ended with {}; it printed: {}",
+            describe(status),
+            crate::exec::tail(&printed, 10)
+        );
+    }
+    let bytes = fs::read(&events).with_context(|| format!("reading {}", events.display()))?;
+    let mut stream = Stream::default();
+    let (mut kernel, mut metrics) = (String::new(), Vec::new());
+    for event in stream.push(&bytes) {
+        match event {
+            Event::Hello { kernel: k, .. } => kernel = k,
+            Event::Metric { name, value, .. } => metrics.push((name, value)),
+            _ => {}
+        }
+    }
+    if let Some(lacks) = stream.lacks() {
+        bail!("what was measured is not whole: {lacks}");
+    }
+    let points = latency::points(metrics.iter().map(|(n, v)| (n.as_str(), *v)))?;
+    Ok((kernel, points))
+}
+
+/// A figure of `way` in each round: of each time that it was measured there.
+fn rounds(points: &[Point], way: &str, figure: &str) -> Vec<Vec<f64>> {
+    let mut all = vec![Vec::new(); ROUNDS];
+    for p in points.iter().filter(|p| p.way == way) {
+        if let (Some(round), Some(value)) = (
+            all.get_mut(p.round as usize / ROUND.len()),
+            p.all.get(figure).filter(|v| **v > 0.0),
+        ) {
+            round.push(*value);
+        }
+    }
+    all
+}
+
+/// bpf_redirect() beside bpf_redirect_peer(), by figure.
+fn verdicts(points: &[Point]) -> Vec<(&'static str, Verdict)> {
+    let of = |figure| {
+        let redirect = rounds(points, "redirect", figure);
+        let peer = rounds(points, "redirect_peer", figure);
+        let (mut ratios, mut control) = (Vec::new(), Vec::new());
+        for (round, (twice, once)) in redirect.iter().zip(&peer).enumerate() {
+            if let ([a, b], [p]) = (&twice[..], &once[..]) {
+                // Of a round that is turned round, the first is the last.
+                control.push(if round % 2 == 0 { a / b } else { b / a });
+                ratios.push((a + b) / 2.0 / p);
+            }
+        }
+        compare(&ratios, &control)
+    };
+    ["p50", "mean", "p99", "rate"].map(|f| (f, of(f))).into()
+}
+
+/// The table that was published with the original, for each way, then answers.
+fn text(found: &Native, verdicts: &[(&str, Verdict)]) -> String {
+    let mut out = format!(
+        "\nTCP_RR on {}, one flow on each CPU, {}, medians of {ROUNDS} rounds, latencies in us:\n",
+        found.kernel,
+        found.hypervisor.as_ref().map_or_else(
+            || "no hypervisor".to_owned(),
+            |h| format!("hypervisor {h:?}")
+        )
+    );
+    for way in ["host", "redirect", "redirect_neigh", "redirect_peer"] {
+        let _ = write!(out, "\n{way}\n{}", table(&found.points, way));
+    }
+    let _ = writeln!(
+        out,
+        "\nredirect beside redirect_peer, {:.0} % sure, the control being redirect beside itself:",
+        confidence::SURE * 100.0
+    );
+    for (figure, verdict) in verdicts {
+        let said = match verdict {
+            Verdict::Differs(i) => format!(
+                "redirect's is {} ({} to {})",
+                percent(i.median),
+                percent(i.low),
+                percent(i.high)
+            ),
+            Verdict::Inconclusive(why) => format!("inconclusive: {why}"),
+        };
+        let _ = writeln!(out, "  {figure:<5} {said}");
+    }
+    out
+}
+
+/// One way, in the layout that was published with the original.
+fn table(points: &[Point], way: &str) -> String {
+    let ours: Vec<&Point> = points.iter().filter(|p| p.way == way).collect();
+    let cpus: Vec<u32> = ours
+        .first()
+        .map_or_else(Vec::new, |p| p.cpus.keys().copied().collect());
+    // Of one CPU, the median of all rounds; microseconds where it is a time.
+    let of = |cpu: &u32, name: &str| -> f64 {
+        let values: Vec<f64> = ours
+            .iter()
+            .filter_map(|p| p.cpus.get(cpu)?.get(name).copied())
+            .collect();
+        middle(&values).unwrap_or(f64::NAN)
+    };
+    let mut out = String::new();
+    let mut line = |title: &str, of_all: f64, each: &[f64]| {
+        let each: String = each.iter().map(|v| format!(" {v:>15.3}")).collect();
+        let _ = writeln!(out, "{title:<17} {of_all:>10.3}         (per CPU:{each})");
+    };
+    let mean = |each: &[f64]| each.iter().sum::<f64>() / each.len() as f64;
+    let rates: Vec<f64> = cpus.iter().map(|cpu| of(cpu, "rate")).collect();
+    let trips: Vec<f64> = rates.iter().map(|rate| 1e6 / rate).collect();
+    line("RT_LATENCY:", mean(&trips), &trips);
+    for (title, name) in [
+        ("MEAN_LATENCY:", "mean"),
+        ("STDDEV_LATENCY:", "stddev"),
+        ("MIN_LATENCY:", "min"),
+        ("P50_LATENCY:", "p50"),
+        ("P90_LATENCY:", "p90"),
+        ("P99_LATENCY:", "p99"),
+    ] {
+        let each: Vec<f64> = cpus.iter().map(|cpu| of(cpu, name) / 1e3).collect();
+        line(title, mean(&each), &each);
+    }
+    line("TRANSACTION_RATE:", rates.iter().sum(), &rates);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::latency::tests::sample;
+
+    /// What a run would give in which redirect takes `slower` as long as
+    /// redirect_peer, and `drift` more with each measurement.
+    fn run(slower: f64, drift: f64) -> Vec<Point> {
+        order()
+            .enumerate()
+            .map(|(at, way)| {
+                let by_way = if way == "redirect" { slower } else { 1.0 };
+                let p50 = 10_000.0 * by_way * (1.0 + drift * at as f64);
+                sample(way, at as u32, p50, 1e9 / p50)
+            })
+            .collect()
+    }
+
+    fn answer(points: &[Point], figure: &str) -> Verdict {
+        let all = verdicts(points);
+        all.into_iter().find(|v| v.0 == figure).unwrap().1
+    }
+
+    /// Verify that a difference is found, through a drift larger than it, and
+    /// that none is called inconclusive.
+    #[test]
+    fn answers() {
+        for (slower, drift) in [(1.1, 0.0), (1.1, 0.01)] {
+            let Verdict::Differs(found) = answer(&run(slower, drift), "p50") else {
+                panic!("{slower} {drift}");
+            };
+            assert!((found.median - 1.1).abs() < 0.001, "{found:?}");
+            let Verdict::Differs(rate) = answer(&run(slower, drift), "rate") else {
+                panic!("{slower} {drift}");
+            };
+            assert!(rate.high < 1.0);
+        }
+        assert!(matches!(
+            answer(&run(1.0, 0.0), "p50"),
+            Verdict::Inconclusive(_)
+        ));
+        assert!(matches!(
+            answer(&run(1.01, 0.01), "p50"),
+            Verdict::Inconclusive(_)
+        ));
+    }
+
+    /// Verify that the table has the layout that was published.
+    #[test]
+    fn layout() {
+        let mut point = sample("redirect", 0, 118_500.0, 8152.2);
+        point
+            .cpus
+            .get_mut(&1)
+            .unwrap()
+            .insert("rate".into(), 8169.8);
+        let table = table(&[point], "redirect");
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(
+            lines[0],
+            "RT_LATENCY:          122.534         (per CPU:         122.666         122.402)"
+        );
+        assert_eq!(
+            lines[4],
+            "P50_LATENCY:         118.500         (per CPU:         118.500         118.500)"
+        );
+        assert_eq!(
+            lines[7],
+            "TRANSACTION_RATE:  16322.000         (per CPU:        8152.200        8169.800)"
+        );
+    }
+}
