@@ -75,6 +75,23 @@ pub(crate) const BPFTOOL: Need = need(
     "makes skeletons for the kernel's own selftest",
 );
 
+/// Where Debian keeps modules for Python.
+pub(crate) const PYTHON: &str = "/usr/lib/python3/dist-packages";
+
+/// What `vng` needs beside virtme-run.
+pub(crate) const VNG: [Need; 2] = [
+    need(
+        "python3-argcomplete",
+        &["/usr/lib/python3/dist-packages/argcomplete"],
+        "runs vng, for `bench --self`",
+    ),
+    need(
+        "python3-requests",
+        &["/usr/lib/python3/dist-packages/requests"],
+        "runs vng, for `bench --self`",
+    ),
+];
+
 /// bpftool, which an ordinary user's PATH leaves out.
 pub(crate) fn bpftool() -> &'static str {
     if source::has("bpftool") {

@@ -10,6 +10,7 @@ mod confidence;
 mod document;
 mod emulated;
 mod figures;
+mod itself;
 mod latency;
 mod load;
 pub(crate) mod measure;
@@ -56,12 +57,17 @@ const PROFILED: [&str; 4] = [
 
 /// Measures and compares; gives the exit status.
 pub fn bench(request: &cli::Bench) -> Result<u8> {
+    if request.native {
+        // Where it proves nothing, nothing is set up either.
+        let hypervisor = native::hypervisor()?;
+        return native::native(&Session::open(&request.common)?, request, hypervisor);
+    }
     let session = Session::open(&request.common)?;
     if request.load {
         return load::load(&session, request);
     }
-    if request.native {
-        return native::native(&session, request);
+    if request.itself {
+        return itself::itself(&session, request);
     }
     // Wrong names are said before anything is measured.
     let before = match &request.against {

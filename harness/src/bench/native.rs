@@ -63,9 +63,12 @@ pub(super) struct Native {
     points: Vec<Point>,
 }
 
-/// Measures, prints, and gives the exit status: good with an answer, and "could
-/// not tell" without.
-pub(super) fn native(session: &Session, request: &cli::Bench) -> Result<u8> {
+/// The hypervisor's name for itself, if there is one.
+///
+/// # Errors
+///
+/// Where the clock proves nothing, and for who is not root.
+pub(super) fn hypervisor() -> Result<Option<String>> {
     let hypervisor = match emulated::machine() {
         Machine::Cpu(hypervisor) => hypervisor,
         Machine::Emulated => bail!(
@@ -81,6 +84,16 @@ pub(super) fn native(session: &Session, request: &cli::Bench) -> Result<u8> {
             "--native makes network namespaces and loads programs on this machine, which needs root"
         ));
     }
+    Ok(hypervisor)
+}
+
+/// Measures, prints, and gives the exit status: good with an answer, and "could
+/// not tell" without.
+pub(super) fn native(
+    session: &Session,
+    request: &cli::Bench,
+    hypervisor: Option<String>,
+) -> Result<u8> {
     let start = Instant::now();
     let started = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
