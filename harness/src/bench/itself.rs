@@ -4,6 +4,7 @@
 //! same run, on the same machine. Only what is measured is printed.
 
 use std::{
+    ffi::OsString,
     fmt::Write,
     fs::{self, File},
     path::{Path, PathBuf},
@@ -216,6 +217,7 @@ fn appended(text: &str, line: &str) -> Result<String> {
 /// virtme-ng's own command, building the sources of the patched arm.
 struct Vng<'a> {
     program: PathBuf,
+    path: OsString,
     src: &'a Path,
     home: tempfile::TempDir,
     emulated: bool,
@@ -228,8 +230,12 @@ impl<'a> Vng<'a> {
             fs::remove_dir_all(&out).with_context(|| format!("removing {}", out.display()))?;
         }
         fs::create_dir(&out).with_context(|| format!("making {}", out.display()))?;
+        let mut path = OsString::from(virtme_run.parent().unwrap_or(Path::new("/")));
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
         Ok(Self {
             program: virtme_run.with_file_name("vng"),
+            path,
             src,
             home: tempfile::tempdir().context("making a home for vng")?,
             emulated: accel.accel == Accel::Tcg,
@@ -271,6 +277,8 @@ impl<'a> Vng<'a> {
             // Nobody's own configuration.
             .env("HOME", self.home.path())
             .env("PYTHONPATH", setup::PYTHON)
+            // It calls programs that lie beside it.
+            .env("PATH", &self.path)
             .spawn(file.try_clone()?.into(), file.into())?
             .wait(Some(PATIENCE))?;
         let took = start.elapsed().as_secs_f64();

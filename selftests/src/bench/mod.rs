@@ -10,6 +10,7 @@ mod clock;
 mod counters;
 mod flow;
 mod load;
+mod paths;
 mod spread;
 mod still;
 mod traffic;
@@ -23,6 +24,7 @@ use protocol::{Event, VERSION, reason};
 use crate::{bpf, build_id, fail::Stop, link::Pair, report::Report, topology::Ip};
 
 pub(crate) use self::load::{Args as LoadArgs, load};
+pub use self::paths::paths;
 
 use self::{
     traffic::TRAFFIC,

@@ -55,7 +55,7 @@ pub(super) const TRAFFIC: [(Traffic, &str); 6] = [
 ];
 
 /// Transactions, one after the other, for as long as it gives `Ok`.
-trait Repeat {
+pub(super) trait Repeat {
     /// What came of them.
     type Found;
 
@@ -132,7 +132,8 @@ impl Prepared {
         self.repeat(traffic, Spin(warm))
     }
 
-    fn repeat<R: Repeat>(&self, traffic: Traffic, how: R) -> Result<R::Found> {
+    /// Sets traffic up and repeats its transaction.
+    pub(super) fn repeat<R: Repeat>(&self, traffic: Traffic, how: R) -> Result<R::Found> {
         let far = self.far();
         let to = SocketAddr::new(dst_address(self.ip), PORT);
         match traffic {

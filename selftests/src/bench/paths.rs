@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The same transactions for whoever measures them in another way: benches/.
+
+use anyhow::{Context, Result, bail};
+use protocol::reason;
+
+use crate::{
+    bpf,
+    fail::Stop,
+    link::Pair,
+    topology::{Ip, Topology},
+};
+
+use super::{
+    traffic::{Repeat, TRAFFIC, Traffic},
+    way::{Prepared, WAYS},
+};
+
+/// Hands each transaction over IPv4 that goes to and fro, `PAIR.TRAFFIC.v4.WAY`,
+/// to `measure`, which may make it as often as it likes. What the kernel lacks is
+/// left out. As root.
+///
+/// # Errors
+///
+/// What cannot be set up, and what `measure` gives.
+pub fn paths(
+    mut measure: impl FnMut(&str, &mut dyn FnMut() -> Result<()>) -> Result<()>,
+) -> Result<()> {
+    bpf::keep_log();
+    for (pair, pair_name) in [(Pair::Veth, "veth"), (Pair::Netkit, "netkit")] {
+        // Where it is new enough it may still have been built without.
+        if pair == Pair::Netkit
+            && let Err(why) = Topology::quiet(pair)
+        {
+            eprintln!("{pair_name} is left out: {why:#}");
+            continue;
+        }
+        for (way, way_name) in WAYS {
+            let path = match Prepared::new(pair, Ip::V4, way) {
+                Ok(path) => path,
+                Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => continue,
+                Err(stop) => bail!("{way_name}: {stop:?}"),
+            };
+            let both_ways = |t: &Traffic| matches!(t, Traffic::TcpRr | Traffic::UdpRr);
+            for (traffic, name) in TRAFFIC.iter().filter(|(t, _)| both_ways(t)) {
+                let name = format!("{pair_name}.{name}.v4.{way_name}");
+                path.repeat(*traffic, HandedOver(&name, &mut measure))
+                    .with_context(|| name.clone())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Transactions that somebody else makes.
+struct HandedOver<'a, M>(&'a str, &'a mut M);
+
+impl<M: FnMut(&str, &mut dyn FnMut() -> Result<()>) -> Result<()>> Repeat for HandedOver<'_, M> {
+    type Found = ();
+
+    fn repeat(self, mut transaction: impl FnMut() -> Result<()>) -> Result<()> {
+        (self.1)(self.0, &mut transaction)
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The tc selftests of bpf_redirect_peer().
+//!
+//! `list` says what each case promises; `run` runs them, in the guest or as
+//! root on the running kernel, each in network namespaces of its own.
+
+mod bench;
+mod bpf;
+mod build_id;
+mod cases;
+mod fail;
+mod intree;
+mod leaks;
+mod link;
+mod netlink;
+mod netns;
+mod probe;
+mod report;
+mod run;
+mod scene;
+mod seed;
+mod tc;
+mod topology;
+mod tracefs;
+mod traces;
+mod xfrm;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+pub use self::bench::paths;
+
+/// The tc selftests of bpf_redirect_peer().
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print each case and what it proves
+    List {
+        /// As JSON, with everything that it promises
+        #[arg(long)]
+        json: bool,
+        /// Those that misbehave on purpose instead, with which the harness tests itself
+        #[arg(long)]
+        faults: bool,
+        /// Those of the kernel's own selftest instead, as the host has built it in this folder
+        #[arg(long, value_name = "DIR", conflicts_with = "faults")]
+        in_tree: Option<PathBuf>,
+    },
+    /// Measure each way into a container, as root: instructions where the clock counts them
+    Bench(bench::Args),
+    /// Measure how long transactions take when many flows share each CPU, as root
+    Load(bench::LoadArgs),
+    /// Run cases, as root
+    Run {
+        /// Only this case; may be repeated
+        #[arg(long = "case", value_name = "NAME")]
+        cases: Vec<String>,
+        /// Only the cases in this file, one a line
+        #[arg(long, value_name = "FILE")]
+        cases_file: Option<PathBuf>,
+        /// Has the kernel's own selftest, built in this folder, among its cases
+        #[arg(long, value_name = "DIR")]
+        in_tree: Option<PathBuf>,
+        /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
+        #[arg(long, value_name = "PORT")]
+        port: Option<String>,
+        /// In an order that this number decides
+        #[arg(long, value_name = "SEED")]
+        shuffle: Option<u64>,
+    },
+    /// Send packets through the helper while everything around it comes and goes, as root
+    Stress {
+        /// Decides what happens, in which order, and how many packets are sent meanwhile
+        #[arg(long, value_name = "SEED", default_value_t = 1)]
+        seed: u64,
+        /// How many packets to send
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        packets: u64,
+        /// Only say what it promises, as `list --json` does
+        #[arg(long)]
+        describe: bool,
+        /// As for `run`
+        #[arg(long, value_name = "PORT")]
+        port: Option<String>,
+    },
+}
+
+/// What the program does: parses its arguments and dispatches.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::List {
+            json,
+            faults,
+            in_tree,
+        } => run::list(json, faults, in_tree.as_deref()),
+        Command::Bench(args) => bench::bench(&args),
+        Command::Load(args) => bench::load(&args),
+        Command::Run {
+            cases,
+            cases_file,
+            in_tree,
+            port,
+            shuffle,
+        } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref())
+            .and_then(|chosen| run::run(chosen, port.as_deref(), shuffle)),
+        Command::Stress {
+            seed,
+            packets,
+            describe,
+            port,
+        } => run::stress(seed, packets, describe, port.as_deref()),
+    };
+    result.unwrap_or_else(|e| {
+        eprintln!("error: {e:#}");
+        ExitCode::from(3)
+    })
+}
