@@ -68,11 +68,10 @@ const NEEDS: &[Need] = &[
     need("zlib1g-dev", &["/usr/include/zlib.h"], "builds libbpf"),
 ];
 
-/// What only the kernel's own selftest needs.
-pub(crate) const BPFTOOL: Need = need(
-    "bpftool",
-    &["bpftool"],
-    "makes skeletons for the kernel's own selftest",
+const IPROUTE2: Need = need(
+    "iproute2",
+    &["ip", "tc"],
+    "sets up what the kernel's own selftest needs",
 );
 
 /// Where Debian keeps modules for Python.
@@ -89,6 +88,41 @@ pub(crate) const VNG: [Need; 2] = [
         "python3-requests",
         &["/usr/lib/python3/dist-packages/requests"],
         "runs vng, for `bench --self`",
+    ),
+];
+
+const PING: Need = need(
+    "iputils-ping",
+    &["ping"],
+    "sends packets for the kernel's own selftest",
+);
+
+/// What only the kernel's own selftest needs, besides: its guest runs the host's programs.
+pub(crate) const IN_TREE_PROGRAM: &[Need] = &[
+    need(
+        "bpftool",
+        &["bpftool"],
+        "makes skeletons for the kernel's own selftest",
+    ),
+    IPROUTE2,
+    PING,
+];
+
+/// The same for the script that 5.10 has instead.
+pub(crate) const IN_TREE_SCRIPT: &[Need] = &[
+    IPROUTE2,
+    PING,
+    need("jq", &["jq"], "finds maps for the kernel's own selftest"),
+    // By this name it is the one that knows -4 and -6.
+    need(
+        "netcat-openbsd",
+        &["nc.openbsd"],
+        "takes connections for the kernel's own selftest",
+    ),
+    need(
+        "procps",
+        &["sysctl"],
+        "sets up what the kernel's own selftest needs",
     ),
 ];
 
@@ -156,13 +190,14 @@ pub fn packages(offline: bool, progress: &Progress) -> Result<()> {
     install_all(&missing, offline, progress)
 }
 
-/// The same for something that few commands need.
-pub(crate) fn also(need: &Need, offline: bool, progress: &Progress) -> Result<()> {
-    if need.is_there() {
-        return Ok(());
-    }
-    install_all(&[need.package], offline, progress)
-        .with_context(|| format!("{} {}", need.package, need.what_for))
+/// The same for what few commands need.
+pub(crate) fn also(needs: &[Need], offline: bool, progress: &Progress) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().filter(|n| !n.is_there()).collect();
+    let packages: Vec<&str> = missing.iter().map(|n| n.package).collect();
+    install_all(&packages, offline, progress).with_context(|| {
+        let what_for = |n: &&Need| format!("{} {}", n.package, n.what_for);
+        missing.iter().map(what_for).collect::<Vec<_>>().join("; ")
+    })
 }
 
 fn install_all(missing: &[&str], offline: bool, progress: &Progress) -> Result<()> {

@@ -22,7 +22,7 @@ use crate::{
     kernel::Kernel,
     machine,
     progress::Progress,
-    report,
+    report, request,
     results::{self, CaseResult, Results},
     run::{self, Job},
     session::Session,
@@ -153,7 +153,11 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             }
         }
     }
-    let first = built.first().context("no arm was asked for")?;
+    let first = built.first().ok_or_else(|| {
+        request!(
+            "nothing to run: the kernel's own selftest is run on patched and upstream, as baseline has no helper"
+        )
+    })?;
     let choice = session.accel(&vng, &first.kernel.image)?;
     let jobs: Vec<Job<'_>> = built
         .iter()

@@ -75,6 +75,9 @@ enum Command {
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
     },
+    /// What the kernel's own selftest of 5.10 gets as `tc`
+    #[command(hide = true)]
+    Tc(intree::TcArgs),
     /// Send packets through the helper while everything around it comes and goes, as root
     Stress {
         /// Decides what happens, in which order, and how many packets are sent meanwhile
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
         } => run::list(json, faults, in_tree.as_deref()),
         Command::Bench(args) => bench::bench(&args),
         Command::Load(args) => bench::load(&args),
+        Command::Tc(args) => intree::tc(&args),
         Command::Run {
             cases,
             cases_file,

@@ -127,7 +127,7 @@ fn kept(command: &[String]) -> Vec<String> {
             && let Some(value) = value.or_else(|| words.next().cloned())
         {
             kept.extend([flag.to_owned(), value]);
-        } else if word == "--offline" {
+        } else if ["--offline", "--in-tree"].contains(&word.as_str()) {
             kept.push(word.clone());
         }
     }
