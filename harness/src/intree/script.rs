@@ -8,7 +8,7 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::sources::{Sources, compile};
 use crate::{exec::Program, progress::Doing};

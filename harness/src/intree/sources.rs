@@ -143,7 +143,7 @@ fn first_error(said: &str) -> &str {
     let lines = || said.lines().map(str::trim).filter(|l| !l.is_empty());
     lines()
         .find(|l| l.contains("rror:") || l.contains("undefined reference"))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .unwrap_or("nothing was said")
 }
 

@@ -177,10 +177,14 @@ mod tests {
         (String::from_utf8(out.stdout).unwrap(), out.status.success())
     }
 
-    /// Verify that each round names one kernel and one case, and keeps the series.
+    /// Verify that each round names one kernel and one case, and keeps the series
+    /// and where cases come from.
     #[test]
     fn one_kernel_and_case() {
-        let (said, ok) = run(&sample::bad(), "2");
+        let mut bad = sample::bad();
+        bad.command.push("--in-tree".into());
+        let (said, ok) = run(&bad, "2");
+        assert!(said.contains("<--in-tree>\n"), "{said}");
         assert!(
             ok && said.contains("<--case>\n<") && said.contains("<--series>\n<my series>"),
             "{said}"
