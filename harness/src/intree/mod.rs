@@ -92,9 +92,10 @@ pub fn build(cache: &Cache, tree: &Tree, offline: bool, progress: &Progress) -> 
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let lines = match form {
         Some(form) => match make(form, tree, &dir, &step) {
-            Err(e) if fail::status(&e) == fail::COULD_NOT_TELL => {
-                impossible(form.name(), &format!("it does not build: {e:#} ({clang})"))
-            }
+            Err(e) if fail::status(&e) == fail::COULD_NOT_TELL => impossible(
+                form.name(),
+                &format!("it does not build: {e:#} ({clang}, package clang)"),
+            ),
             made => made?,
         },
         None => impossible(
