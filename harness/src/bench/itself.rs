@@ -94,9 +94,7 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     session
         .cache
         .need_space(SPACE, "building virtme-ng's kernel")?;
-    for need in &setup::VNG {
-        setup::also(need, session.common.offline, &session.progress)?;
-    }
+    setup::also(&setup::VNG, session.common.offline, &session.progress)?;
     let mut plain = Verify::of_base(base, &request.common);
     plain.arms = vec![ArmFlag::Patched];
     plain.source.series.clone_from(&request.source.series);
