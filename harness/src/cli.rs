@@ -642,7 +642,7 @@ pub struct SeriesArgs {
 /// `docs`.
 #[derive(Debug, Clone, Args)]
 pub struct Docs {
-    /// Folders that `verify --results DIR` or `bench --results DIR` wrote
+    /// Folders that `verify --results DIR`, `bench --results DIR` or `bench --load --results DIR` wrote
     #[arg(value_name = "DIR", required = true)]
     pub results: Vec<PathBuf>,
     /// Where to write [default: docs/ of the project]

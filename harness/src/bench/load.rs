@@ -11,6 +11,7 @@
 
 use std::{
     fmt::Write,
+    path::Path,
     time::{Instant, SystemTime},
 };
 
@@ -21,13 +22,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     latency::{self, Point},
     measure::{self, Counted},
-    table,
+    plot, table,
 };
 use crate::{
     accel::{Accel, Choice},
+    cache::write_whole,
     cli, fail,
     guest::Guest,
     machine,
+    report::text as words,
+    request,
     results::Machine,
     session::Session,
     vm::SHARE,
@@ -48,13 +52,13 @@ const APPEARS: f64 = 1.65;
 
 /// What `bench --load` found, as load.json holds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Load {
+pub struct Load {
     /// When it began, seconds since the epoch, UTC.
-    pub(super) started: u64,
+    pub started: u64,
     /// How long it took, seconds.
-    pub(super) seconds: f64,
+    pub seconds: f64,
     /// Where.
-    pub(super) machine: Machine,
+    pub machine: Machine,
     /// One for each kernel and number of CPUs.
     pub(super) boots: Vec<Boot>,
 }
@@ -142,7 +146,7 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     };
     let json = serde_json::to_string_pretty(&found)? + "\n";
     if let Some(dir) = &request.results {
-        crate::cache::write_whole(&dir.join("load.json"), json.as_bytes())?;
+        write_whole(&dir.join("load.json"), json.as_bytes())?;
     }
     if request.common.json {
         print!("{json}");
@@ -154,6 +158,56 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     } else {
         fail::GOOD
     })
+}
+
+/// Reads a load.json.
+pub fn load_of(path: &Path) -> Result<Load> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| request!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| request!("{} is no load.json: {e}", path.display()))
+}
+
+/// Writes docs/load.md, and a picture for each kernel, from what was measured.
+pub fn write_load(loads: &[Load], to: &Path) -> Result<()> {
+    let mut out = String::from(
+        "<!-- SPDX-License-Identifier: GPL-2.0-only -->\n\
+         <!-- Made by `cargo harness docs`; do not edit. -->\n\
+         # Latency under load\n\n\
+         Flows that share a CPU, so that a second pass of the softirq has to wait: transactions in guest time, which is the\n\
+         number of instructions that all CPUs of the guest executed. With more than one CPU they have turns of up to\n\
+         milliseconds, which the tails show; transactions a second, of all CPUs together, do not suffer from that.\n\n\
+         *polls of the backlog*, *passes* (of the receive softirq) and *again* (asked for by the pass before) are for a\n\
+         transaction, *waits* is from a softirq's being raised to its being run, all counted on tracepoints in a measurement\n\
+         of its own; the last four columns are of the whole measurement. In the pictures a line goes from the least to P99, and\n\
+         a bar from P50 to P90.\n",
+    );
+    for load in loads {
+        let machine = &load.machine;
+        let _ = writeln!(
+            out,
+            "\nMeasured on {}, in {}: {}, {}; {}; {}; {}; virtme-ng {}.",
+            words::utc(load.started),
+            words::seconds(load.seconds),
+            words::markdown(&machine.cpu),
+            words::count(machine.cpus, "CPU"),
+            words::markdown(&machine.os),
+            words::markdown(&machine.compiler),
+            words::markdown(&machine.qemu),
+            words::markdown(&machine.virtme_ng),
+        );
+        for boot in load.boots.iter().filter(|b| b.cpus == CPUS[0]) {
+            let file = format!("latency-{}-{}.svg", boot.base, boot.arm.word());
+            write_whole(&to.join(&file), plot::latencies(&boot.points)?.as_bytes())?;
+            let _ = writeln!(
+                out,
+                "\n![Latency on one CPU of {} {}, by flows and way]({file})",
+                boot.source,
+                boot.arm.word()
+            );
+        }
+        out.push_str(&text(load));
+    }
+    write_whole(&to.join("load.md"), out.as_bytes())
 }
 
 /// bpf_redirect() beside bpf_redirect_peer(), everything else alike.

@@ -30,6 +30,7 @@ use protocol::Arm;
 
 pub use document::write_docs;
 pub use figures::{Bench, Costs, Measured, VERSION};
+pub use load::{Load, load_of, write_load};
 pub use profile::Profile;
 pub use saved::load;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Pictures of costs, as SVG.
+//! Pictures of costs and of latencies, as SVG.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use protocol::Arm;
 
 use super::{
     figures::{Bench, Measured, middle},
+    latency::Point,
     table::{WAYS, whats},
 };
 
@@ -32,21 +33,48 @@ pub(super) fn costs(bench: &Bench, base: &str) -> Result<String> {
     if panels.is_empty() {
         panels = all.into_iter().take(1).collect();
     }
-    let rows = panels.len().div_ceil(COLUMNS).max(1);
+    draw(panels.len(), |area, n| panel(area, &kernels, panels[n]))
+        .map_err(|e| e.context("drawing a picture of costs"))
+}
+
+/// How latencies of one boot are spread: a panel for each kind of traffic and
+/// number of flows; for each way a line from the least to P99, and on it a bar
+/// from P50 to P90.
+pub(super) fn latencies(points: &[Point]) -> Result<String> {
+    let panels: BTreeSet<(&str, u32)> = points
+        .iter()
+        .map(|p| (p.traffic.as_str(), p.flows))
+        .collect();
+    let panels: Vec<Vec<&Point>> = panels
+        .into_iter()
+        .map(|(traffic, flows)| {
+            let is_one = |p: &&Point| p.traffic == traffic && p.flows == flows;
+            points.iter().filter(is_one).collect()
+        })
+        .collect();
+    draw(panels.len(), |area, n| spread(area, &panels[n]))
+        .map_err(|e| e.context("drawing a picture of latencies"))
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+
+/// So many panels, each drawn by its number.
+fn draw(panels: usize, panel: impl Fn(&Area<'_>, usize) -> Result<()>) -> Result<String> {
+    let rows = panels.div_ceil(COLUMNS).max(1);
     let size = (PANEL.0 * COLUMNS as u32, PANEL.1 * rows as u32);
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        let drawn = root
-            .fill(&WHITE)
-            .map_err(|e| anyhow!("{e}"))
-            .and_then(|()| {
-                for (area, what) in root.split_evenly((rows, COLUMNS)).iter().zip(&panels) {
-                    panel(area, &kernels, what)?;
-                }
-                root.present().map_err(|e| anyhow!("{e}"))
-            });
-        drawn.map_err(|e| e.context("drawing a picture of costs"))?;
+        root.fill(&WHITE).map_err(|e| anyhow!("{e}"))?;
+        for (n, area) in root
+            .split_evenly((rows, COLUMNS))
+            .iter()
+            .take(panels)
+            .enumerate()
+        {
+            panel(area, n)?;
+        }
+        root.present().map_err(|e| anyhow!("{e}"))?;
     }
     Ok(svg)
 }
@@ -64,11 +92,65 @@ fn colour(arm: Arm) -> RGBColor {
     }
 }
 
-fn panel(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    kernels: &[&Measured],
-    what: &str,
-) -> Result<()> {
+/// The latencies of one kind of traffic at one number of flows.
+fn spread(area: &Area<'_>, points: &[&Point]) -> Result<()> {
+    let us = |p: &Point, name: &str| p.all.get(name).copied().unwrap_or(0.0) / 1e3;
+    let most = points.iter().map(|p| us(p, "p99")).fold(1.0, f64::max);
+    let Some(first) = points.first() else {
+        return Ok(());
+    };
+    let ways = points.len() as f64;
+    let mut chart = ChartBuilder::on(area)
+        .caption(
+            format!("{}, {} on a CPU: us", first.traffic, flows(first.flows)),
+            ("sans-serif", 14),
+        )
+        .margin(8)
+        .x_label_area_size(28)
+        .y_label_area_size(8)
+        .build_cartesian_2d(0.0..most * 1.1, 0.0..ways)
+        .map_err(|e| anyhow!("{e}"))?;
+    chart
+        .configure_mesh()
+        .disable_y_mesh()
+        .disable_y_axis()
+        .x_labels(6)
+        .draw()
+        .map_err(|e| anyhow!("{e}"))?;
+    // From the top, in the order of the table.
+    let line = |n: usize| ways - n as f64 - 0.7;
+    chart
+        .draw_series(points.iter().enumerate().map(|(n, p)| {
+            let ends = [(us(p, "min"), line(n)), (us(p, "p99"), line(n))];
+            PathElement::new(ends.to_vec(), colour(Arm::Baseline).stroke_width(2))
+        }))
+        .map_err(|e| anyhow!("{e}"))?;
+    chart
+        .draw_series(points.iter().enumerate().map(|(n, p)| {
+            let ends = [
+                (us(p, "p50"), line(n) - 0.15),
+                (us(p, "p90"), line(n) + 0.15),
+            ];
+            Rectangle::new(ends, colour(Arm::Patched).filled())
+        }))
+        .map_err(|e| anyhow!("{e}"))?;
+    chart
+        .draw_series(points.iter().enumerate().map(|(n, p)| {
+            EmptyElement::at((0.0, line(n) + 0.5))
+                + Text::new(p.way.clone(), (4, 0), ("sans-serif", 10))
+        }))
+        .map_err(|e| anyhow!("{e}"))?;
+    Ok(())
+}
+
+fn flows(count: u32) -> String {
+    match count {
+        1 => "1 flow".into(),
+        n => format!("{n} flows"),
+    }
+}
+
+fn panel(area: &Area<'_>, kernels: &[&Measured], what: &str) -> Result<()> {
     let cost = |kernel: &Measured, way: &str| middle(kernel.costs.get(&format!("{what}.{way}"))?);
     let most = kernels
         .iter()
@@ -122,7 +204,7 @@ fn panel(
 
 #[cfg(test)]
 mod tests {
-    use crate::bench::figures::tests::sample;
+    use crate::bench::{figures::tests::sample, latency};
 
     /// Verify that a picture has a bar for each cost, and is SVG.
     #[test]
@@ -139,5 +221,26 @@ mod tests {
             ("veth.tcp_rr.v4.redirect_peer", &[12.0]),
         ]);
         assert_eq!(three, one + 2);
+    }
+
+    /// Verify that a picture has a bar for each way, and a panel for each number
+    /// of flows.
+    #[test]
+    fn every_way_has_a_bar() {
+        let mut points = vec![
+            latency::tests::sample("host", 0, 20_000.0, 1.0),
+            latency::tests::sample("redirect", 0, 30_000.0, 1.0),
+        ];
+        let bars = |points: &[super::Point]| {
+            let svg = super::latencies(points).unwrap();
+            assert!(svg.starts_with("<svg"), "{svg}");
+            (
+                svg.matches("#146EB4").count(),
+                svg.matches(" on a CPU: us").count(),
+            )
+        };
+        assert_eq!(bars(&points), (2, 1));
+        points[1].flows = 4;
+        assert_eq!(bars(&points), (2, 2));
     }
 }
