@@ -32,6 +32,9 @@ pub struct Base {
     /// have without.
     #[serde(default)]
     pub adds: Vec<String>,
+    /// Flavors that this release line cannot have.
+    #[serde(default)]
+    pub without: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -134,8 +134,17 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         }
     }
     let mut built = Vec::new();
+    let mut left_out = Vec::new();
     for ((tree, commits), suite) in arms_of.iter().zip(&guests) {
         for flavor in &flavors {
+            if tree.base.without.contains(flavor) {
+                let line = &tree.base.line;
+                session
+                    .progress
+                    .note(&format!("{line} cannot have the flavor {flavor}: left out"));
+                left_out.push(format!("{line} cannot have the flavor {flavor}"));
+                continue;
+            }
             for (arm, commit) in commits {
                 if suite.cases(*arm).is_empty() {
                     continue;
@@ -154,9 +163,13 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         }
     }
     let first = built.first().ok_or_else(|| {
-        request!(
-            "nothing to run: the kernel's own selftest is run on patched and upstream, as baseline has no helper"
-        )
+        if left_out.is_empty() {
+            request!(
+                "nothing to run: the kernel's own selftest is run on patched and upstream, as baseline has no helper"
+            )
+        } else {
+            request!("nothing to run: {}", left_out.join("; "))
+        }
     })?;
     let choice = session.accel(&vng, &first.kernel.image)?;
     let jobs: Vec<Job<'_>> = built
