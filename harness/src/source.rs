@@ -195,6 +195,9 @@ impl Apt {
                 "-q",
                 "-o",
                 "APT::Sandbox::User=root",
+            ])
+            .args(SIGNED_ONLY.iter().flat_map(|o| ["-o", o]))
+            .args([
                 "download",
                 &base.package,
             ])
@@ -230,10 +233,19 @@ impl Apt {
             set.push(format!("Dir::Etc::sourcelist={}", list.display()));
             set.push("Dir::Etc::sourceparts=-".into());
         }
+        set.extend(SIGNED_ONLY.map(str::to_owned));
         let options = set.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect();
         Ok(Self { options })
     }
 }
+
+/// Whatever the machine's configuration allows: a source is signed, or is no source.
+const SIGNED_ONLY: [&str; 4] = [
+    "Acquire::AllowInsecureRepositories=false",
+    "Acquire::AllowWeakRepositories=false",
+    "Acquire::AllowDowngradeToInsecureRepositories=false",
+    "APT::Get::AllowUnauthenticated=false",
+];
 
 /// The machine's own mirror for a suite, and the keyring that its Release is
 /// signed with.

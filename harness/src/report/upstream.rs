@@ -18,8 +18,9 @@ pub(super) fn upstream(results: &[Results]) -> String {
         "<!-- SPDX-License-Identifier: GPL-2.0-only -->\n\
          <!-- Made by `cargo harness docs`; do not edit. -->\n\
          # Where upstream and this series differ\n\n\
-         Every case ran on both kernels. Those that came to the same on both are counted and not\n\
-         listed; the reason is what the case declares.\n",
+         Every case was asked of both kernels; one that a base cannot run, as it declares, is skipped there and\n\
+         counted as such. Those that came to the same on both are counted and not listed; the reason is what the\n\
+         case declares.\n",
     );
     for results in results {
         for ours in runs_of(results, Arm::Patched) {
@@ -45,14 +46,20 @@ fn section(out: &mut String, results: &Results, theirs: &Run, ours: &Run) {
         .filter_map(|t| Some((t, ours.cases.iter().find(|o| o.name == t.name)?)))
         .filter(|(t, o)| word(t) != word(o))
         .collect();
+    let skipped = ours
+        .cases
+        .iter()
+        .filter(|c| c.verdict == Verdict::ExpectedSkip)
+        .filter(|c| !differing.iter().any(|(_, o)| o.name == c.name))
+        .count();
     let _ = writeln!(
         out,
-        "\n## {}\n\nLinux {}, {}: {}, {} the same, {} different.",
+        "\n## {}\n\nLinux {}, {}: {}, {} the same, {} different, {skipped} skipped on both.",
         text::run_name(ours).replace(" patched", ""),
         text::markdown(&ours.source),
         text::markdown(&results.machine.accel),
         text::count(ours.cases.len(), "case"),
-        ours.cases.len() - differing.len(),
+        ours.cases.len() - differing.len() - skipped,
         differing.len()
     );
     if differing.is_empty() {
