@@ -506,11 +506,22 @@ pub struct One {
     #[arg(long, value_enum, value_name = "A", default_value_t = ArmFlag::Patched)]
     pub arm: ArmFlag,
     /// Which config fragments
-    #[arg(long, value_name = "F", default_value = "default")]
-    pub flavor: String,
+    #[arg(
+        long,
+        value_name = "F",
+        help = "Which config fragments [default: default; of `stress`: debug]"
+    )]
+    pub flavor: Option<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+impl One {
+    /// The flavor that was asked for, or the plain one.
+    pub fn flavor(&self) -> &str {
+        self.flavor.as_deref().unwrap_or("default")
+    }
 }
 
 /// `stress`.

@@ -45,7 +45,7 @@ pub fn build(request: &Build) -> Result<u8> {
     let session = Session::open(&one.common)?;
     for tree in session.trees(&one.source)? {
         let commit = session.commit(&tree, one.arm.into(), one.source.series.as_deref())?;
-        let kernel = session.kernel(&tree, one.arm.into(), &one.flavor, &commit)?;
+        let kernel = session.kernel(&tree, one.arm.into(), one.flavor(), &commit)?;
         println!("{}", kernel.image.display());
     }
     session.progress.save(&session.cache)?;
@@ -62,7 +62,7 @@ pub fn run(request: &RunCommand) -> Result<u8> {
         return Err(request!("`run` takes one base"));
     };
     let commit = session.commit(tree, one.arm.into(), one.source.series.as_deref())?;
-    let kernel = session.kernel(tree, one.arm.into(), &one.flavor, &commit)?;
+    let kernel = session.kernel(tree, one.arm.into(), one.flavor(), &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
     let share = tempfile::tempdir().context("making the folder that the guest sees")?;
     write_script(share.path(), &request.argv)?;

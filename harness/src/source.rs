@@ -191,16 +191,9 @@ impl Apt {
     fn download(&self, base: &Base, dir: &Path) -> Result<()> {
         self.call("apt-get")
             // As root, apt would fetch as a user that cannot write to the cache.
-            .args([
-                "-q",
-                "-o",
-                "APT::Sandbox::User=root",
-            ])
+            .args(["-q", "-o", "APT::Sandbox::User=root"])
             .args(SIGNED_ONLY.iter().flat_map(|o| ["-o", o]))
-            .args([
-                "download",
-                &base.package,
-            ])
+            .args(["download", &base.package])
             .dir(dir)
             .read()
             .map(drop)

@@ -36,7 +36,9 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
     };
     let arm = one.arm.into();
     let commit = session.commit(tree, arm, one.source.series.as_deref())?;
-    let kernel = session.kernel(tree, arm, &one.flavor, &commit)?;
+    // Without what finds a use after free, wrong locking and leaks, little is shown.
+    let flavor = one.flavor.as_deref().unwrap_or("debug");
+    let kernel = session.kernel(tree, arm, flavor, &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
     let consoles = tempfile::tempdir().context("making a folder for the console")?;
     let console = match &request.results {
@@ -55,7 +57,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         base: &tree.base.line,
         source: &tree.version,
         arm,
-        flavor: &one.flavor,
+        flavor,
         allowed: &Allowlist::load(
             &std::fs::read_to_string(session.project.path("vm/splats.toml"))
                 .context("reading vm/splats.toml")?,

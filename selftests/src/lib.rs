@@ -74,6 +74,9 @@ enum Command {
         /// In an order that this number decides
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
+        /// Without --port: run also what hangs a kernel that has upstream's helper
+        #[arg(long)]
+        even_if_it_hangs: bool,
     },
     /// What the kernel's own selftest of 5.10 gets as `tc`
     #[command(hide = true)]
@@ -112,8 +115,9 @@ pub fn main() -> ExitCode {
             in_tree,
             port,
             shuffle,
+            even_if_it_hangs,
         } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref())
-            .and_then(|chosen| run::run(chosen, port.as_deref(), shuffle)),
+            .and_then(|chosen| run::run(chosen, port.as_deref(), shuffle, even_if_it_hangs)),
         Command::Stress {
             seed,
             packets,

@@ -117,11 +117,15 @@ fn same_netns() -> Verdict {
 
 fn egress() -> Verdict {
     let t = Topology::new(Pair::Veth)?;
+    t.address_frames_to_the_end(Ip::V4)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     // Leaves the container's own way: to the host end, and there out by dst_fwd.
     let to_egress = Redirect::to("plain", t.dst_fwd)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     to_egress.at_ingress(&t.fwd, t.src_fwd)?;
+    // It would arrive, but for the program.
+    probe::send(&t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)?;
     program.at_egress(&t.fwd, t.dst_fwd)?;
     for _ in 0..20 {
         probe::send(&t, Ip::V4, PROBE)?;

@@ -233,6 +233,19 @@ impl Case {
         self
     }
 
+    /// Whether there is a kernel that never comes back from it.
+    pub(crate) fn may_hang(&self) -> bool {
+        self.expectations.iter().any(|e| e.expect == Expect::Hang)
+    }
+
+    /// The same, but it does nothing and says why.
+    pub(crate) fn left_out(self, why: &'static str) -> Self {
+        Self {
+            run: Arc::new(move || Err(Stop::Skipped(why.into()))),
+            ..self
+        }
+    }
+
     /// What it promises.
     pub(crate) fn info(&self) -> CaseInfo {
         CaseInfo {

@@ -18,7 +18,7 @@ use protocol::reason;
 use super::{Case, races::container};
 use crate::{
     bpf::{Filter, Path, Redirect},
-    fail::{Stop, Verdict, failed},
+    fail::{Stop, Verdict, becomes, failed},
     link::{self, Pair},
     netns::Netns,
     probe::{self, Sender},
@@ -36,6 +36,8 @@ const PROTOCOL: u16 = 0x88b5;
 /// Packets that arrive: there is no handler for their protocol.
 const ARRIVED: &str = "UNHANDLED_PROTO";
 const BURST: u64 = 2_000;
+/// Fewer than the backlog of a CPU holds.
+const CALM: u64 = 500;
 const SENDERS: u64 = 2;
 
 /// What a run came to, for whoever wants the figures.
@@ -128,6 +130,7 @@ fn storm(seed: u64, packets: u64, tally: &mut Tally) -> Verdict {
     let path = Path::drops(&format)?;
     let frame = probe::frame(MAC_SRC_FWD, MAC_SRC, PROTOCOL, &[0; 50]);
     let before = taken(&world.t)?;
+    calm(&world.t, &senders[0], &frame)?;
     let mut seed = Seed(seed);
     while tally.sent < packets {
         let burst = (BURST / 2 + seed.below(BURST)).min(packets - tally.sent);
@@ -151,7 +154,25 @@ fn storm(seed: u64, packets: u64, tally: &mut Tally) -> Verdict {
         }
         tally.sent = sent;
     }
+    calm(&world.t, &senders[0], &frame)?;
+    tally.sent = taken(&world.t)? - before;
     balance(&path, &format, tally)
+}
+
+/// While nothing happens, every frame arrives in the container: that is counted
+/// by its device, since the kernel frees a frame for the same reason wherever
+/// nobody receives it.
+fn calm(t: &Topology, sender: &Sender, frame: &[u8]) -> Verdict {
+    let received = || t.dst.enter(|| Ok(link::counters("dst")?.rx.0));
+    let (sent, before) = (taken(t)?, received()?);
+    sender.send(frame, CALM);
+    let sent = taken(t)? - sent;
+    becomes(
+        reason::WRONG_COUNT,
+        "ns_dst, dst: frames received while nothing happens, as many as were sent",
+        || received().ok().map(|now| now - before),
+        Some(sent),
+    )
 }
 
 /// Frames that the first device took. What the other end of the pair refused is

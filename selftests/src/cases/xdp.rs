@@ -70,7 +70,7 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn on_peer() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::quiet(Pair::Veth)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let xdp = Xdp::pass(&t.dst, t.dst_dev)?;
@@ -90,7 +90,7 @@ fn on_peer() -> Verdict {
 const QUEUE: u32 = 7;
 
 fn queue_reset() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::quiet(Pair::Veth)?;
     let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
     let program = Redirect::load("peer_queued", |r| {
         r.target = t.dst_fwd;
@@ -165,7 +165,7 @@ fn many_queues() -> Verdict {
 }
 
 fn in_turn() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::quiet(Pair::Veth)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let xdp = Xdp::redirect(t.dst_fwd, &t.fwd, t.src_fwd)?;
