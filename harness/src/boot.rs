@@ -24,7 +24,7 @@ use crate::{
     vm::{Spec, Vm},
 };
 
-/// A console that grows beyond this is a kernel that floods it. Bytes.
+/// What grows beyond this, console, port or output, is flooded. Bytes.
 const CONSOLE_LIMIT: u64 = 256 << 20;
 
 /// A phase in which there is progress may take this many times its deadline:
@@ -80,6 +80,8 @@ pub struct Observed {
     pub stream_lacks: Option<String>,
     /// Why the run was ended from outside, and the case that was running.
     pub deadline: Option<(String, Option<String>)>,
+    /// It was ended for what it wrote: whether it would have come to an end is not known.
+    pub flooded: bool,
     /// How QEMU ended by itself.
     pub ended_by: String,
     /// QEMU was killed by a signal: what the kernel had yet to say was not seen.
@@ -244,6 +246,7 @@ impl Watch {
             if let Some(why) = self.overdue(deadlines) {
                 step.note(&format!("{why}: asking the guest what it was doing"));
                 self.seen.deadline = Some((why, self.running.clone()));
+                self.seen.flooded = self.written() > CONSOLE_LIMIT;
                 self.asked_at = self.console.length;
                 self.seen.post_mortem = self.vm.post_mortem(Duration::from_secs(5));
                 return Ok(());
@@ -319,11 +322,17 @@ impl Watch {
         self.seen.take(event);
     }
 
+    /// Length of the longest of what the guest writes to the host's disk. Bytes.
+    fn written(&self) -> u64 {
+        let output = std::fs::metadata(self.vm.output()).map_or(0, |m| m.len());
+        self.console.length.max(self.events.length).max(output)
+    }
+
     /// Why the run must be ended now, if it must.
     fn overdue(&self, deadlines: &Deadlines) -> Option<String> {
-        if self.console.length > CONSOLE_LIMIT {
+        if self.written() > CONSOLE_LIMIT {
             return Some(format!(
-                "the guest wrote more than {} MiB to its console",
+                "the guest wrote more than {} MiB to its console, its port or its output",
                 CONSOLE_LIMIT >> 20
             ));
         }

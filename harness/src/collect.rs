@@ -63,8 +63,10 @@ impl Collected {
         let lines = seen.scan.lines();
         let unmarked = batch
             .iter()
-            .find(|c| seen.ended.contains_key(*c) && !seen.scan.marked(c))
+            .find(|c| seen.ended.contains_key(*c) && !(seen.scan.marked(c) && seen.scan.closed(c)))
             .cloned();
+        let gone = seen.scan.is_gone();
+        let dropped = seen.scan.dropped().map(str::to_owned);
         let reports = seen.scan.finish();
         let mut fatal_outside = false;
         for name in batch.iter().filter(|c| seen.started.contains(c)) {
@@ -112,8 +114,9 @@ impl Collected {
             lines.extend(seen.post_mortem.iter().cloned());
             self.post_mortems.push(lines);
             match case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                Some((seen, _)) => seen.deadline_passed = true,
-                None => self.bad(Verdict::Hang, why.clone()),
+                Some((case, _)) if !seen.flooded => case.deadline_passed = true,
+                // A case that is declared to hang was not seen to.
+                _ => self.bad(Verdict::Hang, why.clone()),
             }
         } else if let Some(why) = &seen.stream_lacks {
             broken = true;
@@ -146,6 +149,23 @@ impl Collected {
                 ),
             );
         }
+        if let Some(dropped) = dropped {
+            self.bad(
+                Verdict::Lost,
+                format!("the kernel logged more than its console could take, and a report of it may not have been seen: {dropped}"),
+            );
+        }
+        // After `done` there is the shutdown, during which a kernel may say a lot.
+        // How QEMU ended does not tell: virtme-run's status is that of the guest's script.
+        if seen.stream_lacks.is_none() && seen.deadline.is_none() && !gone {
+            self.bad(
+                Verdict::Lost,
+                format!(
+                    "{} before the kernel said that it turns the machine off: what else it had to say was not seen",
+                    seen.ended_by
+                ),
+            );
+        }
         if lines == 0 {
             self.bad(
                 Verdict::Lost,
@@ -154,7 +174,7 @@ impl Collected {
             );
         }
         if let Some(unmarked) = unmarked {
-            self.bad(Verdict::Lost, format!("`{unmarked}` left no mark on the console: a report of the kernel would not have been seen"));
+            self.bad(Verdict::Lost, format!("`{unmarked}` left no mark on the console at its start, or none at its end: a report of the kernel would not have been seen"));
         }
         self.kernel = seen
             .kernel
@@ -170,9 +190,15 @@ impl Collected {
         self.own = Some((Verdict::Lost, why));
     }
 
-    /// The first that is wrong with the run itself stands.
+    /// The worst that is wrong with the run itself stands, the first of several.
     fn bad(&mut self, verdict: Verdict, why: String) {
-        self.own.get_or_insert((verdict, why));
+        if self
+            .own
+            .as_ref()
+            .is_none_or(|(before, _)| verdict.weight() > before.weight())
+        {
+            self.own = Some((verdict, why));
+        }
     }
 
     /// Puts file and line to what the kernel logged. What cannot be decoded is
@@ -250,8 +276,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        accel::Accel, guest::Guest, kernel::Kernel, setup::VirtmeNg, splat::Allowlist,
-        stream::Stream,
+        accel::Accel, damage::Damage, guest::Guest, kernel::Kernel, setup::VirtmeNg,
+        splat::Allowlist, stream::Stream,
     };
 
     const NAMES: [&str; 3] = ["first", "second", "third"];
@@ -407,17 +433,43 @@ mod tests {
         }
     }
 
-    /// Verify that no guest is good whose console was not seen: all of it, or
-    /// what was there when a case began.
+    /// Verify that no guest is good whose console was not seen: all of it, what
+    /// was there when a case began or ended, or anything from some byte on.
     #[test]
     fn an_unseen_console_is_not_good() {
         let (events, lines) = (all_pass().concat(), console());
         assert!(!is_good(&run(&events, b"")));
         for (at, line) in lines.iter().enumerate() {
-            if String::from_utf8_lossy(line).contains(MARK_START) {
+            let line = String::from_utf8_lossy(line);
+            if line.contains(MARK_START) || line.contains(MARK_END) {
                 let mut less = lines.clone();
                 less.remove(at);
                 assert!(!is_good(&run(&events, &less.concat())), "without {at}");
+            }
+        }
+        let whole = lines.concat();
+        for length in 0..whole.len() - 1 {
+            assert!(
+                !is_good(&run(&events, &whole[..length])),
+                "the console ends after {length} of {} bytes",
+                whole.len()
+            );
+        }
+    }
+
+    /// Verify that no guest is good whose kernel says that it dropped messages.
+    #[test]
+    fn dropped_messages_are_not_good() {
+        let (events, lines) = (all_pass().concat(), console());
+        for dropped in [
+            "** 213 printk messages dropped **",
+            "[    1.600000] ** 1 printk messages dropped ** [    1.600001] x",
+        ] {
+            for at in 1..lines.len() {
+                let mut more = lines.clone();
+                more.insert(at, format!("{dropped}\n").into_bytes());
+                let run = run(&events, &more.concat());
+                assert!(!is_good(&run), "{dropped} at {at}");
             }
         }
     }
@@ -445,29 +497,12 @@ mod tests {
     #[test]
     fn damage_never_makes_good() {
         let (events, console) = (second_fails().concat(), console().concat());
-        let mut seed = 0x2545_f491_4f6c_dd1d_u64;
-        let mut random = move |below: usize| {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed as usize % below.max(1)
-        };
+        let mut damage = Damage::new();
         for round in 0..3_000 {
             let mut streams = [events.clone(), console.clone()];
-            for _ in 0..=random(5) {
-                let bytes = &mut streams[random(2)];
-                let at = random(bytes.len());
-                let end = (at + random(300)).min(bytes.len());
-                match random(4) {
-                    0 if at < bytes.len() => bytes[at] = random(256) as u8,
-                    1 => bytes.truncate(at),
-                    2 => drop(bytes.drain(at..end)),
-                    _ => {
-                        let piece = bytes[at..end].to_vec();
-                        let to = random(bytes.len() + 1);
-                        bytes.splice(to..to, piece);
-                    }
-                }
+            for _ in 0..=damage.below(5) {
+                let which = damage.below(2);
+                damage.to(&mut streams[which]);
             }
             let run = run(&streams[0], &streams[1]);
             assert!(!is_good(&run), "round {round}");

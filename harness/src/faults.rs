@@ -213,8 +213,8 @@ const FAULTS: &[Fault] = &[
         ..fault(
             "fault_done_too_early",
             "the guest says that it is done before it is",
-            Verdict::Missing,
-            "never reported",
+            Verdict::Lost,
+            "or none at its end",
         )
     },
     Fault {

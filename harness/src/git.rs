@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{exec::Program, request};
+use crate::{cache::write_whole, exec::Program, request};
+
+/// In a worktree: the commit that was checked out to the end.
+const CHECKED_OUT: &str = ".redirect-peer-checkout";
 
 /// Who made the commits and when: the same everywhere, so that the same tree
 /// and the same patches are the same commit on every machine.
@@ -180,19 +183,30 @@ impl Repo {
     /// Has the worktree at `dir` show `commit`; files that are the same keep
     /// their times, so that a build does not do them again.
     pub fn checkout(&self, dir: &Path, commit: &str) -> Result<()> {
+        // git names the commit before it has written the files: whether it came
+        // to its end is for this file to say.
+        let whole = dir.join(CHECKED_OUT);
+        if std::fs::read_to_string(&whole).is_ok_and(|at| at == commit) {
+            return Ok(());
+        }
+        if whole.exists() {
+            std::fs::remove_file(&whole)
+                .with_context(|| format!("removing {}", whole.display()))?;
+        }
+        self.check_out(dir, commit)?;
+        write_whole(&whole, commit.as_bytes())
+    }
+
+    fn check_out(&self, dir: &Path, commit: &str) -> Result<()> {
         if dir.join(".git").exists() {
-            let at = Program::new("git")
-                .arg("-C")
-                .arg(dir)
-                .args(["rev-parse", "HEAD"])
+            let within = || Program::new("git").arg("-C").arg(dir);
+            let lock = within()
+                .args(["rev-parse", "--git-path", "index.lock"])
                 .output()?;
-            if at.status.success() {
-                if at.stdout.trim() == commit {
-                    return Ok(());
-                }
-                Program::new("git")
-                    .arg("-C")
-                    .arg(dir)
+            if lock.status.success() {
+                // Of a git that was killed: nobody else works in this cache now.
+                let _ = std::fs::remove_file(dir.join(lock.stdout.trim()));
+                within()
                     .args(["checkout", "--quiet", "--force", "--detach", commit])
                     .read()?;
                 return Ok(());
@@ -288,6 +302,7 @@ fn hunk_at(patch: &str, file: &str, line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     fn repo_with(dir: &Path, content: &str) -> (Repo, String) {
         let repo = Repo::open(&dir.join("repo")).unwrap();
@@ -340,5 +355,48 @@ mod tests {
         for part in ["0001-change.patch", "file:1", "-two"] {
             assert!(text.contains(part), "{part} is missing in: {text}");
         }
+    }
+
+    /// Verify that no hunk of a damaged patch is shown under another one's place.
+    #[test]
+    fn damaged_patches_do_no_harm() {
+        let text = "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -3,2 +3,2 @@ f\n-a\n+b\n@@ -90 +90 @@\n-c\n+d\n";
+        let text = format!("Subject: s\n\n---\n{}", text.replace("diff", "\ndiff"));
+        assert!(hunk_at(&text, "x", "90").is_some());
+        Damage::texts(3_000, &text, |damaged| {
+            for line in ["3", "90", ""] {
+                if let Some(hunk) = hunk_at(damaged, "x", line) {
+                    assert!(hunk.starts_with(&format!("@@ -{line}")), "{hunk}");
+                }
+            }
+        });
+    }
+
+    /// Verify that a checkout that was killed half-way is finished by the next,
+    /// although git names the commit already and has left a lock behind.
+    #[test]
+    fn half_a_checkout_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let (repo, commit) = repo_with(dir.path(), "one\n");
+        let at = dir.path().join("worktree");
+        repo.checkout(&at, &commit).unwrap();
+        let written = std::fs::metadata(at.join("file"))
+            .unwrap()
+            .modified()
+            .unwrap();
+        repo.checkout(&at, &commit).unwrap();
+        let again = std::fs::metadata(at.join("file"))
+            .unwrap()
+            .modified()
+            .unwrap();
+        assert_eq!(written, again, "what is the same keeps its time");
+
+        std::fs::remove_file(at.join(CHECKED_OUT)).unwrap();
+        std::fs::remove_file(at.join("file")).unwrap();
+        let git = std::fs::read_to_string(at.join(".git")).unwrap();
+        let git = git.trim().strip_prefix("gitdir: ").unwrap();
+        std::fs::write(Path::new(git).join("index.lock"), "").unwrap();
+        repo.checkout(&at, &commit).unwrap();
+        assert_eq!(std::fs::read_to_string(at.join("file")).unwrap(), "one\n");
     }
 }

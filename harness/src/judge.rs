@@ -46,11 +46,9 @@ impl Seen {
 pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, String) {
     let (expect, declared) = case.expect(arm, base);
     let declared = || declared.to_owned();
+    // No case declares that it ends the kernel.
     if seen.fatal {
-        return match expect {
-            Expect::Splat => (Verdict::ExpectedFail, declared()),
-            _ => (Verdict::Crash, seen.splats.join("; ")),
-        };
+        return (Verdict::Crash, seen.splats.join("; "));
     }
     if seen.deadline_passed {
         return match expect {
@@ -108,7 +106,11 @@ pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, St
 /// The verdict of a run: the worst of its cases, unless the run itself came to
 /// something bad (`own`), and never good without cases.
 pub fn run_verdict(cases: &[Verdict], own: Option<Verdict>) -> Verdict {
-    let bad = cases.iter().copied().find(|v| !v.is_good());
+    let bad = cases
+        .iter()
+        .copied()
+        .filter(|v| !v.is_good())
+        .max_by_key(|v| v.weight());
     match (own, bad) {
         (Some(own), _) if !own.is_good() => own,
         (_, Some(bad)) => bad,
@@ -216,6 +218,7 @@ mod tests {
         assert_eq!(verdict(Expect::Splat, &seen), Verdict::ExpectedFail);
         seen.fatal = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Crash);
+        assert_eq!(verdict(Expect::Splat, &seen), Verdict::Crash);
     }
 
     /// Verify that what never ended is lost, hung or missing, never a pass.

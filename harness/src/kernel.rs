@@ -21,6 +21,7 @@ use crate::{
     progress::Doing,
     request, source,
     tree::Tree,
+    unfinished::Unfinished,
 };
 
 /// A kernel that can be booted.
@@ -124,16 +125,30 @@ pub fn build(
     step.at("checking the sources out");
     tree.repo.checkout(&src, commit)?;
     let default = src.join(".build-default");
-    if !out.exists() && default.join(".config").is_file() {
-        // make does again only what depends on a symbol that differs.
+    if !out.exists() && default.join(STAMP).is_file() {
+        // make does again only what depends on a symbol that differs. By rename,
+        // so that half a copy is never taken for a build.
         step.at("copying the default flavor's build");
+        let copy = src.join(format!(".build-{}.tmp", recipe.flavor));
+        if copy.exists() {
+            fs::remove_dir_all(&copy).with_context(|| format!("removing {}", copy.display()))?;
+        }
         Program::new("cp")
             .args(["--archive", "--reflink=auto"])
-            .args([&default, &out])
+            .args([&default, &copy])
             .read()?;
-        let _ = fs::remove_file(&stamp);
+        fs::remove_file(copy.join(STAMP))
+            .with_context(|| format!("removing the stamp in {}", copy.display()))?;
+        fs::rename(&copy, &out).with_context(|| format!("making {}", out.display()))?;
     }
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
+    let (build, removed) = Unfinished::begin(&out)?;
+    if removed > 0 {
+        step.note(&format!(
+            "an earlier build in {} was killed: removed the {removed} files that it wrote",
+            out.display()
+        ));
+    }
     let ccache = Ccache::find(cache)?;
     let make = Make {
         ccache: ccache.as_ref(),
@@ -142,8 +157,10 @@ pub fn build(
         jobs: recipe.jobs,
         compiler: "gcc",
     };
-    configure(&make, &recipe.fragment, &compiler, step)?;
-    compile(&make, recipe.warnings, step)?;
+    let made = configure(&make, &recipe.fragment, &compiler, step)
+        .and_then(|()| compile(&make, recipe.warnings, step));
+    build.over()?;
+    made?;
     if !image.is_file() {
         bail!("make succeeded without making {}", image.display());
     }

@@ -17,6 +17,8 @@ pub mod check;
 pub mod cli;
 pub mod collect;
 pub mod config;
+#[cfg(test)]
+mod damage;
 pub mod docs;
 pub mod exec;
 pub mod fail;
@@ -44,6 +46,7 @@ pub mod stream;
 pub mod stress;
 pub mod tree;
 pub mod turn;
+mod unfinished;
 pub mod verdict;
 pub mod verify;
 pub mod vm;

@@ -159,6 +159,7 @@ fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     /// Verify that what must come of a mutation is read from its message, not
     /// from its diff.
@@ -186,5 +187,19 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    /// Verify that a damaged mutation is refused, or says which bad verdict is due.
+    #[test]
+    fn damaged_mutations_do_no_harm() {
+        let text = include_str!("../../kernel-patches/6.12/mutations/0001-peer-up-check.patch");
+        let mut read = 0;
+        Damage::texts(3_000, text, |damaged| {
+            if let Ok(mutation) = parse(damaged, Path::new("p")) {
+                read += 1;
+                assert!(verdict(&mutation.verdict, Path::new("p")).is_ok());
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 }

@@ -129,6 +129,7 @@ fn parse_bases(text: &str) -> Result<Vec<Base>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     /// Verify that release lines are ordered as versions, not as text.
     #[test]
@@ -159,5 +160,22 @@ mod tests {
     fn no_patches_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         assert!(patches_in(dir.path()).is_err());
+    }
+
+    /// Verify that a damaged bases.toml is refused or read, and that what is read
+    /// is release lines in order.
+    #[test]
+    fn damaged_bases_do_no_harm() {
+        let text = include_str!("../../kernel-patches/bases.toml");
+        assert_eq!(parse_bases(text).unwrap().len(), 4);
+        let mut read = 0;
+        Damage::texts(3_000, text, |damaged| {
+            if let Ok(bases) = parse_bases(damaged) {
+                read += 1;
+                let lines: Vec<_> = bases.iter().map(|b| line_number(&b.line)).collect();
+                assert!(lines.iter().all(Option::is_some) && lines.is_sorted());
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 }

@@ -45,6 +45,9 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         Some(dir) => dir.join("console"),
         None => consoles.path().to_owned(),
     };
+    if let Some(dir) = &request.results {
+        report::clear(dir)?;
+    }
     std::fs::create_dir_all(&console).with_context(|| format!("making {}", console.display()))?;
     let console = console.join("stress.log");
     let _ = std::fs::remove_file(&console);

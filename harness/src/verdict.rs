@@ -54,6 +54,22 @@ impl Verdict {
         matches!(self, Self::Pass | Self::ExpectedFail | Self::ExpectedSkip)
     }
 
+    /// Which of several is to be named: the more it says of the kernel, the more
+    /// it weighs. 0 for what is good.
+    pub(crate) fn weight(self) -> u8 {
+        match self {
+            Self::Pass | Self::ExpectedFail | Self::ExpectedSkip => 0,
+            Self::Skip => 1,
+            Self::UnexpectedPass => 2,
+            Self::Fail => 3,
+            Self::Missing => 4,
+            Self::Lost => 5,
+            Self::Splat => 6,
+            Self::Hang => 7,
+            Self::Crash => 8,
+        }
+    }
+
     /// The word used in tables, reports and results.json.
     pub fn word(self) -> &'static str {
         match self {

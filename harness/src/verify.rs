@@ -66,7 +66,10 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         request.flavors.clone()
     };
     let console = match &request.results {
-        Some(dir) => Consoles::Kept(dir.join("console")),
+        Some(dir) => {
+            report::clear(dir)?;
+            Consoles::Kept(dir.join("console"))
+        }
         None => Consoles::Thrown(tempfile::tempdir().context("making a folder for consoles")?),
     };
     let (guest, trees) = std::thread::scope(|scope| {

@@ -25,13 +25,39 @@ mod upstream;
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::{cache::write_whole, results::Results};
 
 pub use json::load;
 pub use table::{Style, table, table_in};
 pub use times::times;
+
+/// What `write_all` writes, and what a script may look at first.
+const FILES: [&str; 7] = [
+    "results.json",
+    "results.ktap",
+    "junit.xml",
+    "kcidb.json",
+    "report.html",
+    "tested-by.txt",
+    "reproduce.sh",
+];
+
+/// Removes what an earlier invocation wrote to `dir`: if this one ends without
+/// results, nobody may take those for its own.
+pub fn clear(dir: &Path) -> Result<()> {
+    for file in FILES {
+        let path = dir.join(file);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(e).with_context(|| format!("removing {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 /// Writes every report into `dir`, each whole or not at all. `results.json` is
 /// the last: where it is, the others are.

@@ -87,6 +87,7 @@ pub fn fold(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     const PATCH: &str = "From 0 Mon Sep 17 00:00:00 2001\nFrom: A <a@b>\nDate: Mon, 23 Nov 2026 03:10:23 +0000\nSubject: [PATCH] net: Let a tc redirect send a packet into another receive\n round\nMIME-Version: 1.0\n\nBody.\n\nSubject: not a header\n---\n f | 1 +\n";
 
@@ -124,5 +125,23 @@ mod tests {
         };
         assert_eq!(posting.subject(0, "x"), "[PATCH 00/12] x");
         assert_eq!(posting.file("0002-net.patch"), "0002-net.patch");
+    }
+
+    /// Verify that a damaged patch is no mail, or one with the posting's tag.
+    #[test]
+    fn damaged_patches_do_no_harm() {
+        let posting = Posting {
+            version: 1,
+            of: 3,
+            destination: "",
+        };
+        let mut mails = 0;
+        Damage::texts(3_000, PATCH, |damaged| {
+            if let Some(mail) = posting.mail(2, damaged) {
+                mails += 1;
+                assert!(mail.contains("Subject: [PATCH 2/3]"), "{mail}");
+            }
+        });
+        assert!(mails > 0, "damage that nothing survives shows nothing");
     }
 }

@@ -73,6 +73,7 @@ impl Allowlist {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     const TEXT: &str = r#"
         [fingerprint]
@@ -133,5 +134,20 @@ mod tests {
         assert!(list.unmatched("5.10").is_empty());
         list.allow(&splat("WARNING: harmless thing", false), "6.12");
         assert!(list.unmatched("6.12").is_empty());
+    }
+
+    /// Verify that a damaged list is refused, or allows nothing without a reason.
+    #[test]
+    fn damaged_lists_do_no_harm() {
+        let text = include_str!("../../../vm/splats.toml");
+        assert!(Allowlist::load(text).is_ok());
+        let mut read = 0;
+        Damage::texts(1_000, text, |damaged| {
+            if let Ok(list) = Allowlist::load(damaged) {
+                read += 1;
+                assert!(list.entries.iter().all(|e| !e.reason.trim().is_empty()));
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 }

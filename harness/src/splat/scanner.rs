@@ -24,6 +24,17 @@ const MOST_OPEN: usize = 16;
 pub(super) const MOST_CASES: usize = 10_000;
 const LONGEST_NAME: usize = 200;
 
+/// What the kernel says in place of messages that its ring buffer no longer
+/// had when the console was ready for them.
+const DROPPED: [&str; 2] = ["** ", " printk messages dropped"];
+/// The last that a kernel says, from kernel/reboot.c.
+const LAST_WORDS: [&str; 4] = [
+    "reboot: Power down",
+    "reboot: Restarting system",
+    "reboot: System halted",
+    "reboot: machine restart",
+];
+
 /// A report and the case during which it came. Two cases with the same report
 /// have one each.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +68,12 @@ pub struct Scanner {
     case: Option<String>,
     last: Option<String>,
     marked: BTreeSet<String>,
+    /// Cases whose end the kernel log says.
+    closed: BTreeSet<String>,
+    /// The kernel's last words before it went: nothing is missing at the end.
+    gone: bool,
+    /// What the kernel said of messages that it wrote to no console.
+    dropped: Option<String>,
     open: Vec<Open>,
     /// CPUs that write a part of another CPU's report, as it asked them to, and
     /// the writer of that report.
@@ -108,6 +125,22 @@ impl Scanner {
         self.marked.contains(case)
     }
 
+    /// Whether the kernel log says that `case` is over.
+    pub fn closed(&self, case: &str) -> bool {
+        self.closed.contains(case)
+    }
+
+    /// Whether the kernel said that it turns the machine off, its last words.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// What the kernel said, if it did, of messages that did not get to the
+    /// console, which was too slow for them: any of them may be a report.
+    pub fn dropped(&self) -> Option<&str> {
+        self.dropped.as_deref()
+    }
+
     /// Whether a report so far means that the kernel cannot go on.
     pub fn fatal(&self) -> bool {
         self.fatal
@@ -155,6 +188,10 @@ impl Scanner {
         if (message.at.is_some() || self.timed == 0) && self.mark(text) {
             return;
         }
+        if DROPPED.iter().all(|words| text.contains(words)) && self.dropped.is_none() {
+            self.dropped = Some(text.chars().take(LONGEST_NAME).collect());
+        }
+        self.gone |= message.at.is_some() && LAST_WORDS.contains(&text.trim());
         if text.starts_with("sysrq: Show ") {
             self.dumping = true;
         }
@@ -254,6 +291,9 @@ impl Scanner {
             self.case = Some(case);
             true
         } else if let Some(case) = text.strip_prefix(MARK_END).map(name) {
+            if self.closed.len() < MOST_CASES {
+                self.closed.insert(case.clone());
+            }
             self.last = Some(case);
             self.case = None;
             true
