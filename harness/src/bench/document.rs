@@ -16,7 +16,8 @@ pub fn write_docs(benches: &[Bench], to: &Path) -> Result<()> {
          # What each way into a container costs\n\n\
          Instructions of one CPU for a transaction, both ends on it, counted by QEMU: the least of five medians of 81,\n\
          in each of two boots. This is cost, not latency: how long a packet waits for a second softirq pass under load\n\
-         does not show. `~` marks what the boots did not agree on. *won back* is (redirect - redirect_peer) /\n\
+         does not show. What then does not hold is measured by itself, in two boots of both kernels, and judged by that. `~`\n\
+         marks what the boots did not agree on. *won back* is (redirect - redirect_peer) /\n\
          (redirect - host); where there are answers, half of that way is `bpf_redirect()`'s still. The wire is a veth\n\
          pair.\n",
     );
