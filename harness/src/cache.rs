@@ -157,7 +157,7 @@ fn refuse_other(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
+pub(crate) fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
     let mut said = false;
     loop {
         file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

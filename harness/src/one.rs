@@ -137,6 +137,14 @@ pub fn clean(request: &Clean) -> Result<u8> {
             dir.display()
         ));
     }
+    // Not below a run that is under way: it is waited for.
+    let path = dir.join("lock");
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    let _lock = crate::cache::lock(file, &dir)?;
     fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     println!("removed {}", dir.display());
     Ok(fail::GOOD)

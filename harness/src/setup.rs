@@ -256,7 +256,9 @@ impl VirtmeNg {
             program: dir.join("bin/virtme-run"),
             version,
         };
-        if found.program.is_file() {
+        // Written last: pip makes the program before it is done.
+        let whole = dir.join("whole");
+        if whole.is_file() {
             return Ok(found);
         }
         if offline {
@@ -266,11 +268,9 @@ impl VirtmeNg {
             ));
         }
         let step = progress.begin("virtme-ng", &found.version);
-        if let Err(error) = install(&dir, &pin) {
-            // Half an environment must not be taken for one.
-            let _ = std::fs::remove_dir_all(&dir);
-            return Err(error.context(format!("installing virtme-ng {} from PyPI", found.version)));
-        }
+        install(&dir, &pin)
+            .and_then(|()| crate::cache::write_whole(&whole, b""))
+            .with_context(|| format!("installing virtme-ng {} from PyPI", found.version))?;
         step.done(false);
         Ok(found)
     }
