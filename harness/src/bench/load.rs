@@ -15,7 +15,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use protocol::Arm;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,9 @@ pub struct Load {
     pub machine: Machine,
     /// One for each kernel and number of CPUs.
     pub(super) boots: Vec<Boot>,
+    /// What was not measured, and why: `5.10.262 patched, 2 CPUs: ...`.
+    #[serde(default)]
+    pub(super) lacks: Vec<String>,
 }
 
 /// One boot.
@@ -94,7 +97,7 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     } else {
         request.arms.iter().map(|a| Arm::from(*a)).collect()
     };
-    let mut boots = Vec::new();
+    let (mut boots, mut lacks) = (Vec::new(), Vec::new());
     for tree in session.trees(&request.source)? {
         for &arm in &arms {
             let commit = session.commit(&tree, arm, request.source.series.as_deref())?;
@@ -116,7 +119,11 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
                 let console = scratch.path().join("console");
                 let found = match bench.boot(&script, cpus, &console, &step)? {
                     Counted::Figures(found) => found,
-                    Counted::Nothing(why) => bail!("{cpus} CPUs: {why}"),
+                    Counted::Nothing(why) => {
+                        let of = (&tree.version, arm.word(), count(cpus));
+                        lacks.push(format!("{} {}, {}: {why}", of.0, of.1, of.2));
+                        continue;
+                    }
                 };
                 let mut points = latency::points(found.iter().map(|(n, v)| (n.as_str(), *v)))?;
                 let place = |way: &str| table::WAYS.iter().position(|w| *w == way);
@@ -143,6 +150,7 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
         seconds: start.elapsed().as_secs_f64(),
         machine: machine::describe(&choice, &vng),
         boots,
+        lacks,
     };
     let json = serde_json::to_string_pretty(&found)? + "\n";
     if let Some(dir) = &request.results {
@@ -153,7 +161,8 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     } else {
         print!("{}", text(&found));
     }
-    Ok(if found.boots.iter().any(|b| effects(b).is_empty()) {
+    let unknown = found.boots.iter().any(|b| effects(b).is_empty());
+    Ok(if unknown || !found.lacks.is_empty() {
         fail::COULD_NOT_TELL
     } else {
         fail::GOOD
@@ -266,15 +275,21 @@ pub(super) fn text(found: &Load) -> String {
             .collect();
         verdict(&mut out, source, arm, &boots);
     }
+    for lack in &found.lacks {
+        let _ = writeln!(out, "\nCould not tell: {}.", words::markdown(lack));
+    }
     out
 }
 
+fn count(cpus: u32) -> String {
+    match cpus {
+        1 => "1 CPU".into(),
+        n => format!("{n} CPUs"),
+    }
+}
+
 fn latencies(out: &mut String, boot: &Boot) {
-    let cpus = if boot.cpus == 1 {
-        "1 CPU".to_owned()
-    } else {
-        format!("{} CPUs", boot.cpus)
-    };
+    let cpus = count(boot.cpus);
     let _ = writeln!(
         out,
         "\n## {} {}, {cpus}: transactions in guest time (1 us is 1,000 instructions, of whichever CPU)\n\n\
@@ -442,6 +457,7 @@ mod tests {
             started: 0,
             seconds: 1.0,
             machine: Machine::default(),
+            lacks: Vec::new(),
             boots: vec![Boot {
                 base: "6.12".into(),
                 source: "6.12.117".into(),
@@ -470,6 +486,10 @@ mod tests {
         assert!(said.contains("nothing was counted"), "{said}");
         let mut lacking = published;
         lacking.boots[0].points.pop();
+        lacking
+            .lacks
+            .push("6.12.117 patched, 4 CPUs: it did not boot".into());
+        assert!(text(&lacking).contains("Could not tell: 6.12.117 patched, 4 CPUs"));
         assert!(text(&lacking).contains("Could not tell"));
         assert!(effects(&lacking.boots[0]).is_empty());
     }
