@@ -37,13 +37,25 @@ pub(super) fn figures(results: &[Results]) -> String {
         out.push_str("| kernel | arm | verdict | cases |");
         out.push_str(" build | to user space | run |\n|---|---|---|---|---|---|---|\n");
         for run in &results.runs {
-            let counts: Vec<String> = Verdict::ALL
+            let mut counts: Vec<String> = Verdict::ALL
                 .iter()
                 .map(|v| (run.cases.iter().filter(|c| c.verdict == *v).count(), v))
                 .filter(|(n, _)| *n > 0)
                 .map(|(n, v)| format!("{n} {v}"))
                 .collect();
-            let what = format!("{} {}", run.base, run.arm.word());
+            let flavor = if run.flavor == "default" {
+                String::new()
+            } else {
+                format!(" {}", run.flavor)
+            };
+            let what = format!("{} {}{flavor}", run.base, run.arm.word());
+            match run.cases.as_slice() {
+                [one] => counts.push(format!("of {} alone", text::markdown(&one.name))),
+                cases if cases.iter().all(|c| c.name.starts_with("in_tree_")) => {
+                    counts.push("of the kernel's own selftest".into());
+                }
+                _ => {}
+            }
             let build = results
                 .steps
                 .iter()
@@ -58,7 +70,7 @@ pub(super) fn figures(results: &[Results]) -> String {
             let _ = writeln!(
                 out,
                 "| {} | {} | {} | {} | {build} | {} | {} |",
-                text::markdown(&run.source),
+                text::markdown(&format!("{}{flavor}", run.source)),
                 run.arm.word(),
                 run.verdict,
                 counts.join(", "),

@@ -46,6 +46,14 @@ fn section(out: &mut String, results: &Results, theirs: &Run, ours: &Run) {
         .filter_map(|t| Some((t, ours.cases.iter().find(|o| o.name == t.name)?)))
         .filter(|(t, o)| word(t) != word(o))
         .collect();
+    let foreign = |c: &CaseResult| {
+        text::case(results, &c.name).is_some_and(|i| i.proves.iter().any(|p| p == "in-tree"))
+    };
+    let whose = if ours.cases.iter().all(foreign) {
+        ": the kernel's own selftest"
+    } else {
+        ""
+    };
     let skipped = ours
         .cases
         .iter()
@@ -54,7 +62,7 @@ fn section(out: &mut String, results: &Results, theirs: &Run, ours: &Run) {
         .count();
     let _ = writeln!(
         out,
-        "\n## {}\n\nLinux {}, {}: {}, {} the same, {} different, {skipped} skipped on both.",
+        "\n## {}{whose}\n\nLinux {}, {}: {}, {} the same, {} different, {skipped} skipped on both.",
         text::run_name(ours).replace(" patched", ""),
         text::markdown(&ours.source),
         text::markdown(&results.machine.accel),
