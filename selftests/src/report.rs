@@ -11,7 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
-use protocol::{Event, Outcome, Record};
+use protocol::{Event, Outcome, Record, VERSION};
+
+use crate::build_id;
 
 /// Takes events in order.
 pub(crate) struct Report {
@@ -25,8 +27,27 @@ enum To {
 }
 
 impl Report {
+    /// To a port where one is named, or else to people.
+    pub(crate) fn open(port: Option<&str>) -> Result<Self> {
+        port.map_or_else(|| Ok(Self::to_people()), Self::to_port)
+    }
+
+    /// Says which kernel runs, and the cases that will be run.
+    pub(crate) fn hello(&mut self, cases: Vec<String>) -> Result<()> {
+        let kernel = nix::sys::utsname::uname()?
+            .release()
+            .to_string_lossy()
+            .into_owned();
+        self.send(Event::Hello {
+            protocol: VERSION,
+            kernel,
+            build_id: build_id::running(),
+            cases,
+        })
+    }
+
     /// To a port by path, or by name when it is `auto`.
-    pub(crate) fn to_port(port: &str) -> Result<Self> {
+    fn to_port(port: &str) -> Result<Self> {
         let path = if port == "auto" {
             find_port()?
         } else {
@@ -45,7 +66,7 @@ impl Report {
     }
 
     /// To standard output.
-    pub(crate) fn to_people() -> Self {
+    fn to_people() -> Self {
         Self {
             to: To::People { failed: 0 },
             seq: 0,

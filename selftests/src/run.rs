@@ -7,12 +7,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use protocol::{
-    Arm, CaseInfo, Event, Expect, Expectation, MARK_END, MARK_START, Outcome, VERSION, reason,
-};
+use protocol::{Arm, CaseInfo, Event, Expect, Expectation, MARK_END, MARK_START, Outcome, reason};
 
 use crate::{
-    bpf, build_id,
+    bpf,
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
     intree, leaks,
@@ -136,24 +134,11 @@ fn all(
     if !nix::unistd::geteuid().is_root() {
         bail!("running cases makes network namespaces and loads programs: run as root");
     }
-    let mut report = match port {
-        Some(port) => Report::to_port(port)?,
-        None => Report::to_people(),
-    };
+    let mut report = Report::open(port)?;
     bpf::keep_log();
     leaks::prepare();
     leaks::forget()?;
-    let kernel = nix::sys::utsname::uname()?
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let names = chosen.iter().map(|c| c.name.clone()).collect();
-    report.send(Event::Hello {
-        protocol: VERSION,
-        kernel,
-        build_id: build_id::running(),
-        cases: names,
-    })?;
+    report.hello(chosen.iter().map(|c| c.name.clone()).collect())?;
     for case in chosen {
         let name = case.name.clone();
         report.send(Event::CaseStart { case: name.clone() })?;

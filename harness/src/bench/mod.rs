@@ -8,6 +8,7 @@
 
 mod confidence;
 mod document;
+mod effect;
 mod emulated;
 mod figures;
 mod itself;
@@ -28,9 +29,9 @@ use std::{
 use anyhow::Result;
 use protocol::Arm;
 
-pub use document::write_docs;
+pub use document::{write_docs, write_load};
 pub use figures::{Bench, Costs, Measured, VERSION};
-pub use load::{Load, load_of, write_load};
+pub use load::{Load, load_of};
 pub use profile::Profile;
 pub use saved::load;
 

@@ -12,6 +12,7 @@ use super::{
     latency::Point,
     table::{WAYS, whats},
 };
+use crate::report::text;
 
 /// Size of the picture of one kind of traffic, pixels.
 const PANEL: (u32, u32) = (420, 240);
@@ -102,7 +103,11 @@ fn spread(area: &Area<'_>, points: &[&Point]) -> Result<()> {
     let ways = points.len() as f64;
     let mut chart = ChartBuilder::on(area)
         .caption(
-            format!("{}, {} on a CPU: us", first.traffic, flows(first.flows)),
+            format!(
+                "{}, {} on a CPU: us",
+                first.traffic,
+                text::count(first.flows as usize, "flow")
+            ),
             ("sans-serif", 14),
         )
         .margin(8)
@@ -141,13 +146,6 @@ fn spread(area: &Area<'_>, points: &[&Point]) -> Result<()> {
         }))
         .map_err(|e| anyhow!("{e}"))?;
     Ok(())
-}
-
-fn flows(count: u32) -> String {
-    match count {
-        1 => "1 flow".into(),
-        n => format!("{n} flows"),
-    }
 }
 
 fn panel(area: &Area<'_>, kernels: &[&Measured], what: &str) -> Result<()> {

@@ -13,11 +13,10 @@ use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
     unistd::Pid,
 };
-use protocol::{Event, VERSION, reason};
+use protocol::{Event, reason};
 
 use crate::{
     bpf::{self, Softirqs, Xdp},
-    build_id,
     fail::Stop,
     link::Pair,
     report::Report,
@@ -71,21 +70,9 @@ pub(crate) struct Args {
 /// Measures, and reports `TRAFFIC.fFLOWS.WAY.rROUND.QUANTITY.CPU` (`all`: of
 /// the transactions of all CPUs), and what was counted as `TRAFFIC.fFLOWS.WAY.rROUND.count.COUNTER`.
 pub(crate) fn load(args: &Args) -> Result<ExitCode> {
-    let mut report = match args.port.as_deref() {
-        Some(port) => Report::to_port(port)?,
-        None => Report::to_people(),
-    };
+    let mut report = Report::open(args.port.as_deref())?;
     bpf::keep_log();
-    let kernel = nix::sys::utsname::uname()?
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    report.send(Event::Hello {
-        protocol: VERSION,
-        kernel,
-        build_id: build_id::running(),
-        cases: Vec::new(),
-    })?;
+    report.hello(Vec::new())?;
     let clock = if args.instructions {
         let ticks = clock::of_2000_instructions();
         send(&mut report, "clock.2000", ticks as f64, "ticks")?;

@@ -19,9 +19,9 @@ mod way;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use protocol::{Event, VERSION, reason};
+use protocol::{Event, reason};
 
-use crate::{bpf, build_id, fail::Stop, link::Pair, report::Report, topology::Ip};
+use crate::{bpf, fail::Stop, link::Pair, report::Report, topology::Ip};
 
 pub(crate) use self::load::{Args as LoadArgs, load};
 pub use self::paths::paths;
@@ -47,21 +47,9 @@ pub(crate) struct Args {
 
 /// Measures, and reports each figure as `PAIR.TRAFFIC.IP.WAY`.
 pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
-    let mut report = match args.port.as_deref() {
-        Some(port) => Report::to_port(port)?,
-        None => Report::to_people(),
-    };
+    let mut report = Report::open(args.port.as_deref())?;
     bpf::keep_log();
-    let kernel = nix::sys::utsname::uname()?
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    report.send(Event::Hello {
-        protocol: VERSION,
-        kernel,
-        build_id: build_id::running(),
-        cases: Vec::new(),
-    })?;
+    report.hello(Vec::new())?;
     metric(&mut report, "clock.2000", clock::of_2000_instructions())?;
     still::spread_neighbours().context("making the tables of neighbours large")?;
     let wanted = |name: &str| match &args.spin {

@@ -8,7 +8,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    find, refusal, room,
+    attach_all, refusal, room,
     skel::load::{LoadSkel, LoadSkelBuilder},
 };
 use crate::{fail::Stop, tracefs::Format};
@@ -35,16 +35,9 @@ impl Softirqs {
             rodata.name_at = poll.offset("dev_name")?;
         }
         let skel = open.load().map_err(|e| refusal(&e))?;
-        let mut links = Vec::new();
-        for name in PROGRAMS {
-            let link = find(skel.object(), name)?
-                .attach()
-                .with_context(|| format!("attaching {name}"))?;
-            links.push(link);
-        }
         Ok(Self {
+            _links: attach_all(skel.object(), &PROGRAMS)?,
             skel,
-            _links: links,
         })
     }
 

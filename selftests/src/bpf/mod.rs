@@ -138,6 +138,18 @@ fn find<'a>(object: &'a libbpf_rs::Object, name: &str) -> Result<ProgramMut<'a>>
         .with_context(|| format!("bpf/ has no program {name}"))
 }
 
+/// Attaches those of its programs to what they are written for.
+fn attach_all(object: &libbpf_rs::Object, names: &[&str]) -> Result<Vec<libbpf_rs::Link>> {
+    names
+        .iter()
+        .map(|name| {
+            find(object, name)?
+                .attach()
+                .with_context(|| format!("attaching {name}"))
+        })
+        .collect()
+}
+
 /// How many programs and maps are loaded on this machine.
 pub(crate) fn loaded() -> (usize, usize) {
     let next = |get: unsafe extern "C" fn(u32, *mut u32) -> i32| {

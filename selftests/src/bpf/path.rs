@@ -8,7 +8,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    find, refusal, room,
+    attach_all, refusal, room,
     skel::path::{PathSkel, PathSkelBuilder},
 };
 use crate::{fail::Stop, tracefs::Format};
@@ -84,16 +84,9 @@ impl Path {
             p.set_autoload(wanted);
         }
         let skel = open.load().map_err(|e| refusal(&e))?;
-        let mut links = Vec::new();
-        for name in programs {
-            let link = find(skel.object(), name)?
-                .attach()
-                .with_context(|| format!("attaching {name}"))?;
-            links.push(link);
-        }
         Ok(Self {
+            _links: attach_all(skel.object(), programs)?,
             skel,
-            _links: links,
         })
     }
 
