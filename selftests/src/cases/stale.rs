@@ -49,7 +49,7 @@ pub(super) fn cases() -> Vec<Case> {
             stale,
         )
         .on(
-            None,
+            Some(Arm::Upstream),
             &["5.10", "6.1"],
             Expect::Fail {
                 reason: reason::WRONGLY_DELIVERED.into(),
