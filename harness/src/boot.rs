@@ -16,6 +16,7 @@ use protocol::{Event, Outcome};
 use crate::{
     exec::{POLL, describe, was_killed},
     interrupt,
+    post_mortem::{self, Answer},
     progress::Doing,
     results::Metric,
     splat::{Notice, Scanner, clean},
@@ -30,14 +31,6 @@ const CONSOLE_LIMIT: u64 = 256 << 20;
 /// A phase in which there is progress may take this many times its deadline:
 /// a guest that says something for ever does not come to an end either.
 const MOST_STRETCH: u32 = 10;
-
-/// Lines of the console before a deadline, and of what the kernel answered
-/// after it, that are kept beside the console itself.
-const LINES_BEFORE: usize = 200;
-const LINES_OF_ANSWER: usize = 2_000;
-
-/// How much of the console is looked at for each. Bytes.
-const CONSOLE_SHOWN: u64 = 256 << 10;
 
 /// How much of the end of the guest's output is shown. Bytes and lines.
 const OUTPUT_SHOWN: u64 = 16 << 10;
@@ -88,8 +81,7 @@ pub struct Observed {
     pub killed: bool,
     /// Reports of the kernel, and how many lines it wrote.
     pub scan: Scanner,
-    /// Of a guest that hung: where each CPU was, registers, what the kernel said
-    /// of its tasks and locks when it was asked, the last console lines before.
+    /// Of a guest that hung: held locks, registers, the last console lines, tasks.
     pub post_mortem: Vec<String>,
     /// Last lines on the console, of the kernel or of QEMU, when it was lost
     /// before `hello`.
@@ -172,6 +164,7 @@ pub fn watch(
         crashed: false,
         damaged: None,
         asked_at: 0,
+        answer: None,
         start,
     };
     let end = watch.until_it_ends(deadlines, step);
@@ -182,8 +175,8 @@ pub fn watch(
     end?;
     copied?;
     watch.turn = None;
-    if watch.seen.deadline.is_some() {
-        watch.keep_answer()?;
+    if let Some(answer) = watch.answer.take() {
+        watch.seen.post_mortem = watch.post_mortem(answer)?;
     }
     let Watch {
         mut seen,
@@ -219,8 +212,10 @@ struct Watch {
     crashed: bool,
     /// When the records could no longer be believed.
     damaged: Option<Instant>,
-    /// Length of the console when the guest was asked what it was doing.
+    /// Length of the console when the guest was asked what it was doing, and what
+    /// came of it.
     asked_at: u64,
+    answer: Option<Answer>,
     start: Instant,
 }
 
@@ -248,7 +243,7 @@ impl Watch {
                 self.seen.deadline = Some((why, self.running.clone()));
                 self.seen.flooded = self.written() > CONSOLE_LIMIT;
                 self.asked_at = self.console.length;
-                self.seen.post_mortem = self.vm.post_mortem(Duration::from_secs(5));
+                self.answer = Some(post_mortem::ask(&mut self.vm)?);
                 return Ok(());
             }
             std::thread::sleep(POLL);
@@ -376,25 +371,14 @@ impl Watch {
         })
     }
 
-    /// Adds to the state of a guest that hung what its console says of it.
-    fn keep_answer(&mut self) -> Result<()> {
+    /// The state of a guest that hung, out of what it answered and its console.
+    fn post_mortem(&self, answer: Answer) -> Result<Vec<String>> {
         let asked_at = self.asked_at;
+        let (shown_before, shown_after) = post_mortem::LOOKED_AT;
         let console = |from, to| lines_between(&self.console.path, from, to);
-        let answer = console(asked_at, asked_at + CONSOLE_SHOWN)?;
-        let before = console(asked_at.saturating_sub(CONSOLE_SHOWN), asked_at)?;
-        let kept = &mut self.seen.post_mortem;
-        kept.push(format!("-- the last {LINES_BEFORE} lines of the console:"));
-        kept.extend(last(before, LINES_BEFORE));
-        kept.push("-- what the kernel said when it was asked (tasks, held locks):".into());
-        if !answer.iter().any(|l| l.contains("locks held")) {
-            kept.push("(no locks: only a kernel with CONFIG_LOCKDEP knows who holds which)".into());
-        }
-        let more = answer.len().saturating_sub(LINES_OF_ANSWER);
-        kept.extend(answer.into_iter().take(LINES_OF_ANSWER));
-        if more > 0 {
-            kept.push(format!("... {more} more lines in the console log"));
-        }
-        Ok(())
+        let before = console(asked_at.saturating_sub(shown_before), asked_at)?;
+        let after = console(asked_at, asked_at + shown_after)?;
+        Ok(post_mortem::tell(answer, before, after))
     }
 }
 

@@ -32,6 +32,7 @@ pub mod kernel;
 pub mod machine;
 pub mod mutate;
 pub mod one;
+pub mod post_mortem;
 pub mod progress;
 pub mod project;
 pub mod report;

@@ -103,10 +103,12 @@ impl Device {
         ])
     }
 
-    /// An NMI makes the kernel panic, and a panic prints all tasks (bit 0) and
-    /// all held locks (bit 3): how a hang is looked into.
+    /// An NMI makes the kernel panic, and a panic prints all tasks and, where it
+    /// knows them, all held locks (bit 0): how a hang is looked into. It may write
+    /// nothing to the console before it has written all of it to its log, which
+    /// must hold it.
     pub fn nmi_tells_all() -> Self {
-        Self::kernel(&["unknown_nmi_panic", "panic_print=0x9"])
+        Self::kernel(&["unknown_nmi_panic", "panic_print=0x1", "log_buf_len=1M"])
     }
 
     /// Has the guest's init find our programs (see [`write_guest_bin`]) before

@@ -90,6 +90,8 @@ impl Spec<'_> {
             Program::new(&self.vng.program)
         };
         let mut program = program
+            // virtme-run's own files, which it leaves behind when it is killed.
+            .env("TMPDIR", scratch)
             .args(["--mods", "none", "--kimg"])
             .arg(self.image)
             .args([
@@ -187,27 +189,21 @@ impl Vm {
             .with_context(|| format!("QEMU's monitor, `{command}`"))
     }
 
-    /// Asks a guest that does not go on for what it was doing: registers of
-    /// each CPU, then an NMI, upon which the kernel writes its tasks and locks
-    /// to the console and ends. What cannot be had is said in its place.
-    pub fn post_mortem(&mut self, patience: Duration) -> Vec<String> {
-        let mut found = match self.monitor("info registers -a", patience) {
-            Ok(text) => text
-                .lines()
-                .filter(|l| !FLOATING.iter().any(|f| l.starts_with(f)))
-                .map(str::to_owned)
-                .collect(),
-            Err(e) => vec![format!("registers: could not be had: {e:#}")],
-        };
-        if let Err(e) = qmp::nmi(&self.scratch.path().join("control"), patience) {
-            found.push(format!("task dump: could not be had: {e:#}"));
-            return found;
-        }
-        let until = std::time::Instant::now() + patience;
-        while std::time::Instant::now() < until && matches!(self.try_wait(), Ok(None)) {
-            thread::sleep(crate::exec::POLL);
-        }
-        found
+    /// Registers of each CPU, as QEMU's monitor shows them, but for those that
+    /// say nothing about where a kernel is.
+    pub fn registers(&self, patience: Duration) -> Result<Vec<String>> {
+        let text = self.monitor("info registers -a", patience)?;
+        let lines = text.lines().map(str::trim_end);
+        Ok(lines
+            .filter(|l| !FLOATING.iter().any(|f| l.starts_with(f)))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// Interrupts a guest that does not go on by an NMI, upon which its kernel
+    /// writes its tasks and locks to the console and ends.
+    pub fn interrupt_it(&self, patience: Duration) -> Result<()> {
+        qmp::nmi(&self.scratch.path().join("control"), patience)
     }
 
     /// Ends it and everything it started. What it wrote is whole afterwards; an
