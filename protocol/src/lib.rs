@@ -29,3 +29,7 @@ pub const MARK_START: &str = "redirect-peer: case start ";
 
 /// What the guest writes to `/dev/kmsg` as a case ends; the name follows.
 pub const MARK_END: &str = "redirect-peer: case end ";
+
+/// The kernel parameter by which the host tells a guest that is to be slow, or
+/// silent, on purpose how many times its deadlines are stretched; an integer follows.
+pub const SCALE: &str = "redirect_peer.scale=";
