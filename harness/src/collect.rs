@@ -3,10 +3,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use anyhow::Result;
 use protocol::Expect;
 
 use crate::{
     boot::Observed,
+    interrupt,
     judge::{Seen, judge, run_verdict},
     results::{CaseResult, OF_THE_RUN, Run, STATE_OF},
     run::Job,
@@ -203,12 +205,15 @@ impl Collected {
 
     /// Puts file and line to what the kernel logged. What cannot be decoded is
     /// shown as the kernel wrote it.
-    fn decode(&mut self, job: &Job<'_>) {
+    fn decode(&mut self, job: &Job<'_>) -> Result<()> {
         let out = job.kernel.vmlinux.parent().unwrap_or(Path::new("."));
         let source = out.parent().unwrap_or(out);
         let mut decoder = Decoder::new(&job.kernel.vmlinux, source);
         for (splat, _) in &mut self.splats.0 {
-            if let Err(e) = decoder.decode(&mut splat.lines) {
+            let decoded = decoder.decode(&mut splat.lines);
+            // An interruption is no reason to show less: there is nothing to be shown.
+            interrupt::check()?;
+            if let Err(e) = decoded {
                 splat.lines.push(format!("(not decoded: {e:#})"));
             }
         }
@@ -219,12 +224,14 @@ impl Collected {
             lines.splice(1..1, cpus);
             // What cannot be decoded now could not be a line before.
             let _ = decoder.decode(lines);
+            interrupt::check()?;
         }
+        Ok(())
     }
 
-    /// Judges each case and the run.
-    pub fn into_run(mut self, job: &Job<'_>) -> Run {
-        self.decode(job);
+    /// Judges each case and the run. The only error is an interruption.
+    pub fn into_run(mut self, job: &Job<'_>) -> Result<Run> {
+        self.decode(job)?;
         let nothing = (Seen::default(), None);
         let cases: Vec<CaseResult> = job
             .cases
@@ -250,7 +257,7 @@ impl Collected {
             .file_name()
             .unwrap_or_default()
             .to_string_lossy();
-        Run {
+        Ok(Run {
             base: job.base.to_owned(),
             arm: job.arm,
             flavor: job.flavor.to_owned(),
@@ -266,7 +273,7 @@ impl Collected {
             console: format!("console/{console}"),
             seconds: self.seconds,
             boot_seconds: self.boot_seconds,
-        }
+        })
     }
 }
 
@@ -375,7 +382,7 @@ mod tests {
         seen.ended_by = "QEMU ended with status 0".into();
         let mut collected = Collected::default();
         collected.take(&job, &NAMES.map(str::to_owned), seen);
-        collected.into_run(&job)
+        collected.into_run(&job).unwrap()
     }
 
     fn is_good(run: &Run) -> bool {

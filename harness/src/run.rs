@@ -105,7 +105,7 @@ pub fn run(job: &Job<'_>, progress: &Progress) -> Result<Run> {
             plan.push_front(rest);
         }
     }
-    let result = collected.into_run(job);
+    let result = collected.into_run(job)?;
     step.done(false);
     Ok(result)
 }

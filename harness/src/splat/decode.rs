@@ -5,12 +5,12 @@ use std::{
     collections::{BTreeMap, HashMap},
     ffi::OsString,
     path::{Component, Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result, bail};
 
 use super::fingerprint::offsets;
+use crate::exec::Program;
 
 /// Looks functions up in one kernel's ELF file, with the programs that the
 /// compiler comes with. Reads the file at the first need.
@@ -102,8 +102,8 @@ impl Decoder {
 
     fn symbols(&mut self) -> Result<&Symbols> {
         if self.symbols.is_none() {
-            let mut nm = Command::new(&self.nm);
-            let text = read(nm.arg("-n").arg(&self.vmlinux), &self.vmlinux)?;
+            let nm = Program::new(&self.nm).arg("-n").arg(&self.vmlinux);
+            let text = read(&nm, &self.vmlinux)?;
             self.symbols = Some(Symbols::parse(&text));
         }
         self.symbols
@@ -113,10 +113,11 @@ impl Decoder {
 
     /// Where the code at each address came from, innermost function first.
     fn places(&self, addresses: impl Iterator<Item = u64>) -> Result<BTreeMap<u64, String>> {
-        let mut command = Command::new(&self.addr2line);
-        command.arg("-a").arg("-i").arg("-e").arg(&self.vmlinux);
-        command.args(addresses.map(|a| format!("{a:#x}")));
-        let text = read(&mut command, &self.vmlinux)?;
+        let addr2line = Program::new(&self.addr2line)
+            .args(["-a", "-i", "-e"])
+            .arg(&self.vmlinux)
+            .args(addresses.map(|a| format!("{a:#x}")));
+        let text = read(&addr2line, &self.vmlinux)?;
         let mut places: BTreeMap<u64, String> = BTreeMap::new();
         let mut address = 0;
         for line in text.lines() {
@@ -176,26 +177,17 @@ fn parse(hex: &str) -> Option<u64> {
     u64::from_str_radix(hex, 16).ok()
 }
 
-fn read(command: &mut Command, vmlinux: &Path) -> Result<String> {
+/// What `program` prints about the ELF file. An interruption is an error as well.
+fn read(program: &Program, vmlinux: &Path) -> Result<String> {
     if !vmlinux.is_file() {
         bail!(
             "{} is not there: the reports are shown without file and line",
             vmlinux.display()
         );
     }
-    let program = command.get_program().to_owned();
-    let program = program.to_string_lossy();
-    let out = command
-        .output()
-        .with_context(|| format!("starting {program} (package binutils)"))?;
-    if !out.status.success() {
-        bail!(
-            "{program} {}: {}",
-            vmlinux.display(),
-            String::from_utf8_lossy(&out.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+    program
+        .read()
+        .context("looking functions up in the kernel (package binutils)")
 }
 
 /// Functions of a kernel: address and size by name. A static one may be there
