@@ -4,14 +4,15 @@
 //! A program runs in a process group of its own, below a supervisor (this same
 //! binary, [`supervise`]) that holds the read end of a pipe. When the harness
 //! ends in whatever way, SIGKILL included, the pipe closes and the supervisor
-//! kills the group. PR_SET_PDEATHSIG alone would not do: it reaches one process,
-//! and QEMU is a grandchild.
+//! kills the group. A guard waits for the supervisor's own end in the same way,
+//! as the kernel may choose that one when memory runs out. PR_SET_PDEATHSIG alone
+//! would not do: it reaches one process, and QEMU is a grandchild.
 
 use std::{
     ffi::{OsStr, OsString},
     fmt::Write as _,
     fs::File,
-    io::Read,
+    io::{PipeWriter, Read, Write as _},
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio},
@@ -21,7 +22,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, killpg},
-    unistd::Pid,
+    unistd::{ForkResult, Pid, fork, setsid},
 };
 
 use crate::interrupt;
@@ -278,6 +279,14 @@ pub fn supervise(argv: &[OsString]) -> ExitCode {
         }
     };
     let group = Pid::from_raw(child.id().cast_signed());
+    let guard = match guard(group) {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("cannot guard {}: {error:#}", program.to_string_lossy());
+            let _ = killpg(group, Signal::SIGKILL);
+            return ExitCode::from(126);
+        }
+    };
     std::thread::spawn(move || {
         let mut byte = [0];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
@@ -287,9 +296,48 @@ pub fn supervise(argv: &[OsString]) -> ExitCode {
     let status = child.wait();
     // What the program left in its group is nobody's any more.
     let _ = killpg(group, Signal::SIGKILL);
+    guard.dismiss();
     match status {
         Ok(s) => ExitCode::from(s.code().unwrap_or_else(|| 128 + s.signal().unwrap_or(0)) as u8),
         Err(_) => ExitCode::from(126),
+    }
+}
+
+/// The end of a pipe whose closing tells the guard that the supervisor is no more.
+struct Guard(PipeWriter);
+
+impl Guard {
+    /// Ends the guard without having it kill anything: the group is gone, and
+    /// another may have its number by now.
+    fn dismiss(mut self) {
+        let _ = self.0.write_all(b".");
+    }
+}
+
+/// Starts the guard: a process that kills `group` when this one has ended
+/// without having dismissed it.
+fn guard(group: Pid) -> Result<Guard> {
+    let (mut from, to) = std::io::pipe().context("making a pipe")?;
+    // SAFETY: this process has one thread yet, so the child may do whatever it could.
+    match unsafe { fork() }.context("starting a process")? {
+        ForkResult::Parent { .. } => Ok(Guard(to)),
+        ForkResult::Child => {
+            drop(to);
+            // Out of reach of what is sent to the supervisor's group.
+            let _ = setsid();
+            // Whoever reads the program's output, or waits for the pipe that is the
+            // supervisor's standard input to be read, waits for no guard.
+            for stream in 0..=2 {
+                // SAFETY: nothing in this process uses the standard streams any more.
+                let _ = unsafe { nix::libc::close(stream) };
+            }
+            let mut byte = [0];
+            if !matches!(from.read(&mut byte), Ok(1)) {
+                let _ = killpg(group, Signal::SIGKILL);
+            }
+            // SAFETY: ends this process, without what the parent would do at its end.
+            unsafe { nix::libc::_exit(0) }
+        }
     }
 }
 

@@ -46,6 +46,32 @@ fn grandchild_dies_with_the_pipe() {
     supervisor.wait().unwrap();
 }
 
+/// Verify that everything goes when the supervisor itself is killed, as the
+/// kernel does when memory runs out: nobody is left to see the pipe close.
+#[test]
+fn grandchild_dies_with_the_supervisor() {
+    let mut supervisor = Command::new(HARNESS)
+        .args(["supervise", "--", "sh", "-c", "sleep 600 & echo $!; wait"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lifeline = supervisor.stdin.take();
+    let mut pid = String::new();
+    BufReader::new(supervisor.stdout.take().unwrap())
+        .read_line(&mut pid)
+        .unwrap();
+    let pid = pid.trim();
+    assert!(Path::new("/proc").join(pid).exists(), "the grandchild runs");
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    assert!(
+        gone_within(pid, Duration::from_secs(5)),
+        "process {pid} outlived its supervisor"
+    );
+    drop(lifeline);
+}
+
 /// Verify that what a program leaves running is ended when the program ends.
 #[test]
 fn leftovers_end_with_the_program() {
