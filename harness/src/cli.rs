@@ -77,7 +77,7 @@ pub struct Common {
     #[arg(long, value_enum, default_value_t = AccelFlag::Auto, value_name = "A", help_heading = "Common")]
     pub accel: AccelFlag,
     /// Parallel jobs of make, and guests at once [default: the CPUs of this machine; guests as its memory allows]
-    #[arg(long, value_name = "N", help_heading = "Common")]
+    #[arg(long, value_name = "N", value_parser = at_least_one, help_heading = "Common")]
     pub jobs: Option<usize>,
     /// The folder for everything the harness makes [default: ~/.cache/redirect-peer]
     #[arg(long, value_name = "DIR", help_heading = "Common")]
@@ -91,6 +91,15 @@ pub struct Common {
     /// Show the reasons of expected failures too
     #[arg(short, long, help_heading = "Common")]
     pub verbose: bool,
+}
+
+/// With none at a time, nothing would ever be done.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1; leave it out for as many as fit".into()),
+        Ok(number) => Ok(number),
+        Err(e) => Err(format!("{e}")),
+    }
 }
 
 /// `--accel`.

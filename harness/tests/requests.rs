@@ -145,3 +145,19 @@ fn second_run_waits() {
     drop(cache);
     assert_eq!(second.wait().unwrap().code(), Some(2));
 }
+
+/// Verify that no jobs at all is refused before anything is begun, and is not
+/// taken for one.
+#[test]
+fn no_jobs_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    for jobs in ["0", "-1", "many"] {
+        let (status, said) = harness(&cache, &["verify", &format!("--jobs={jobs}")]);
+        assert_eq!(status, Some(2), "{said}");
+        assert!(said.contains("--jobs"), "{said}");
+    }
+    let (_, said) = harness(&cache, &["verify", "--jobs", "0"]);
+    assert!(said.contains("must be at least 1"), "{said}");
+    assert!(!cache.exists(), "something was begun");
+}
