@@ -111,9 +111,18 @@ impl Collected {
         let mut broken = false;
         if let Some((why, case)) = &seen.deadline {
             broken = true;
-            let of = case.as_deref().unwrap_or(OF_THE_RUN);
+            // A flooded case was not seen to hang: the state is not evidence of it.
+            let of = case.as_deref().filter(|_| !seen.flooded);
+            let of = of.unwrap_or(OF_THE_RUN);
             let mut lines = vec![format!("{STATE_OF}{of}: {why}")];
-            lines.extend(seen.post_mortem.iter().cloned());
+            // What a guest wrote must not look as if it began another's.
+            lines.extend(seen.post_mortem.iter().map(|l| {
+                if l.starts_with(STATE_OF) {
+                    format!(" {l}")
+                } else {
+                    l.clone()
+                }
+            }));
             self.post_mortems.push(lines);
             match case.as_ref().and_then(|c| self.seen.get_mut(c)) {
                 Some((case, _)) if !seen.flooded => case.deadline_passed = true,

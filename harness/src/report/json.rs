@@ -4,13 +4,9 @@
 use std::{io::Read, path::Path};
 
 use anyhow::{Context, Result, bail};
-use protocol::{Arm, CaseInfo, Expect, Outcome};
 
-use crate::{
-    intree,
-    results::{self, CaseResult, Results, Run},
-    verdict::Verdict,
-};
+use super::evidence;
+use crate::results::{self, Results};
 
 /// A file of results larger than this is none of ours. Bytes.
 const LARGEST: u64 = 256 << 20;
@@ -20,7 +16,8 @@ pub(super) fn json(results: &Results) -> Result<String> {
     Ok(serde_json::to_string_pretty(results).context("writing results.json")? + "\n")
 }
 
-/// Reads saved results, with suspicion: what contradicts itself is refused.
+/// Reads saved results, with suspicion: each verdict is judged again, and what
+/// does not follow from what was seen is refused.
 pub fn load(path: &Path) -> Result<Results> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
@@ -56,88 +53,18 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Results> {
         );
     }
     let results: Results = serde_json::from_slice(bytes).context("it is damaged")?;
-    check(&results).context("it contradicts itself")?;
+    evidence::check(&results).context(
+        "its verdicts are not what follows from what was seen: make it anew, `cargo harness verify --results DIR`",
+    )?;
     Ok(results)
-}
-
-/// Whether each verdict can have come from what is beside it.
-fn check(results: &Results) -> Result<()> {
-    for run in &results.runs {
-        let name = format!("{} {}", run.base, run.arm.word());
-        if run.verdict.is_good() && run.cases.iter().any(|c| !c.verdict.is_good()) {
-            bail!(
-                "the run {name} is {}, and one of its cases is bad",
-                run.verdict
-            );
-        }
-        for case in &run.cases {
-            if case.splats.iter().any(|i| *i >= run.splats.len()) {
-                bail!(
-                    "`{}` of {name} has a report of the kernel that is not there",
-                    case.name
-                );
-            }
-            if !can_be(case) {
-                bail!("`{}` of {name} cannot be {}", case.name, case.verdict);
-            }
-        }
-        for (i, case) in run.cases.iter().enumerate() {
-            if run.cases[..i].iter().any(|c| c.name == case.name) {
-                bail!("`{}` is twice in {name}", case.name);
-            }
-        }
-        // What was asked for is there, or it would be missing without a word.
-        if let Some(lacking) = results
-            .cases
-            .iter()
-            .find(|c| !has(run, c) && !is_of_another(c, run, results))
-        {
-            bail!(
-                "`{}` was asked for and {name} does not have it",
-                lacking.name
-            );
-        }
-    }
-    Ok(())
-}
-
-fn has(run: &Run, case: &CaseInfo) -> bool {
-    run.cases.iter().any(|c| c.name == case.name)
-}
-
-/// The kernel's own selftest has other cases in each tree, and is not run where
-/// there is no helper: a case of it may lack where no kernel of that source has it.
-fn is_of_another(case: &CaseInfo, run: &Run, results: &Results) -> bool {
-    let same = |r: &&Run| r.source == run.source && r.arm != Arm::Baseline;
-    intree::is_one(case)
-        && (run.arm == Arm::Baseline || !results.runs.iter().filter(same).any(|r| has(r, case)))
-        && results.runs.iter().any(|r| has(r, case))
-}
-
-fn can_be(case: &CaseResult) -> bool {
-    match case.verdict {
-        Verdict::Pass => {
-            case.outcome == Some(Outcome::Pass)
-                && case.expected == Expect::Pass
-                && case.splats.is_empty()
-        }
-        Verdict::ExpectedFail => match (&case.expected, &case.outcome) {
-            (Expect::Fail { reason }, Some(Outcome::Fail(failure))) => failure.reason == *reason,
-            (Expect::Hang, _) => true,
-            (Expect::Splat, _) => !case.splats.is_empty(),
-            _ => false,
-        },
-        Verdict::ExpectedSkip => {
-            case.expected == Expect::Skip && matches!(case.outcome, Some(Outcome::Skip { .. }))
-        }
-        _ => true,
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
-    use crate::damage::Damage;
+    use crate::{damage::Damage, verdict::Verdict};
 
     const GOOD: &str = include_str!("../../tests/results/good.json");
     const BAD: &str = include_str!("../../tests/results/bad.json");
@@ -161,56 +88,6 @@ mod tests {
         assert!(error.to_string().contains("99"), "{error}");
     }
 
-    /// Verify that a pass without its evidence is refused.
-    #[test]
-    fn contradictions_are_refused() {
-        let good = parse(GOOD.as_bytes()).unwrap();
-        let refused = |change: &dyn Fn(&mut Results)| {
-            let mut results = good.clone();
-            change(&mut results);
-            parse(json(&results).unwrap().as_bytes()).is_err()
-        };
-        assert!(!refused(&|_| {}));
-        assert!(refused(&|r| r.runs[1].cases[0].outcome = None));
-        assert!(refused(&|r| r.runs[1].cases[0].verdict = Verdict::Fail));
-        assert!(refused(&|r| r.runs[1].cases[0].splats.push(7)));
-        assert!(refused(&|r| r.runs[1].cases[0].expected = Expect::Skip));
-        assert!(refused(&|r| drop(r.runs[1].cases.pop())));
-        assert!(refused(&|r| {
-            let case = r.runs[1].cases[0].clone();
-            r.runs[1].cases.push(case);
-        }));
-    }
-
-    /// Verify that a case of the kernel's own selftest may be in one source's tree
-    /// only, but not on one kernel of it only.
-    #[test]
-    fn selftests_of_another_tree_may_lack() {
-        let mut results = parse(GOOD.as_bytes()).unwrap();
-        let mut own = results.cases[0].clone();
-        own.name = "in_tree_x".into();
-        own.proves = vec!["in-tree".into()];
-        own.expectations.clear();
-        results.cases.push(own);
-        let read = |r: &Results| parse(json(r).unwrap().as_bytes());
-        assert!(read(&results).is_err(), "no kernel has it");
-        let mut other = results.runs[1].clone();
-        assert_eq!(other.arm, Arm::Patched);
-        other.source = "5.10.1".into();
-        let mut case = other.cases[0].clone();
-        case.name = "in_tree_x".into();
-        other.cases.push(case);
-        results.runs.push(other.clone());
-        assert!(read(&results).is_ok(), "{:#}", read(&results).unwrap_err());
-        other.cases.pop();
-        other.arm = Arm::Upstream;
-        results.runs.push(other);
-        assert!(
-            read(&results).is_err(),
-            "another kernel of that tree has it"
-        );
-    }
-
     /// Verify that no damage makes the reader panic or turns bad results good.
     #[test]
     fn damage_never_makes_good() {
@@ -222,6 +99,103 @@ mod tests {
             }
             if let Ok(results) = parse(&bytes) {
                 assert!(!results.is_good(), "round {round}");
+            }
+        }
+    }
+
+    /// The places in a document at which a verdict is written.
+    fn verdicts(at: &str, value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let at = format!("{at}/{name}");
+                    match value {
+                        Value::String(_) if name == "verdict" => found.push(at),
+                        _ => verdicts(&at, value, found),
+                    }
+                }
+            }
+            Value::Array(values) => {
+                for (i, value) in values.iter().enumerate() {
+                    verdicts(&format!("{at}/{i}"), value, found);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Verify that no verdict can be written over another, in any case of any run,
+    /// without being refused, and that the case is named.
+    #[test]
+    fn verdicts_cannot_be_edited() {
+        for text in [GOOD, BAD] {
+            let whole: Value = serde_json::from_str(text).unwrap();
+            let mut places = Vec::new();
+            verdicts("", &whole, &mut places);
+            assert!(places.len() > 10);
+            for place in places {
+                for verdict in Verdict::ALL {
+                    let mut edited = whole.clone();
+                    let at = edited.pointer_mut(&place).unwrap();
+                    if at == verdict.word() {
+                        continue;
+                    }
+                    *at = verdict.word().into();
+                    let came = parse(edited.to_string().as_bytes());
+                    let place = format!("{place} made {verdict}");
+                    let Some((run, case)) = place.split_once("/cases/") else {
+                        // What is wrong with a run itself is said in words only.
+                        let harmless = |r: Results| !verdict.is_good() && !r.is_good();
+                        assert!(came.map_or(true, harmless), "{place}");
+                        continue;
+                    };
+                    let number = case.split('/').next().unwrap();
+                    let name = &whole
+                        .pointer(&format!("{run}/cases/{number}/name"))
+                        .unwrap();
+                    // One bad word for another, where the kernel said something or the
+                    // guest nothing, is as bad as it was.
+                    match came {
+                        Ok(came) => assert!(!verdict.is_good() && !came.is_good(), "{place}"),
+                        // One bad word for another may contradict the run only.
+                        Err(e) => assert!(
+                            format!("{e:#}").contains(name.as_str().unwrap())
+                                || !verdict.is_good() && format!("{e:#}").contains("the run"),
+                            "{place}: {e:#}"
+                        ),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Verify that bad results do not become good by whatever is done to their
+    /// verdicts, whys and declared ends at once.
+    #[test]
+    fn no_set_of_verdicts_makes_bad_good() {
+        let mut damage = Damage::new();
+        for _ in 0..2_000 {
+            let mut results = parse(BAD.as_bytes()).unwrap();
+            let many = damage.below(4) == 0;
+            for run in &mut results.runs {
+                for case in &mut run.cases {
+                    if many || damage.below(8) == 0 {
+                        case.verdict = match damage.below(3) {
+                            0 => Verdict::ALL[damage.below(Verdict::ALL.len())],
+                            1 => Verdict::ExpectedFail,
+                            _ => Verdict::Pass,
+                        };
+                        case.again = vec![Verdict::Pass; damage.below(2)];
+                    }
+                }
+                if many || damage.below(3) == 0 {
+                    run.verdict = Verdict::ALL[damage.below(3)];
+                    run.why.clear();
+                }
+            }
+            results.allow_flaky = damage.below(2) == 0;
+            if let Ok(results) = parse(json(&results).unwrap().as_bytes()) {
+                assert!(!results.is_good() && !results.is_acceptable());
             }
         }
     }

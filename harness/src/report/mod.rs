@@ -6,6 +6,7 @@
 //! report escapes them by its own rules, and none is ever a shell line.
 
 mod console;
+mod evidence;
 mod explain;
 mod figures;
 mod html;

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Whether saved verdicts follow from what was seen and declared. A file can be
+//! edited, damaged, or put together from two: each verdict is made again by the
+//! function that made it, and nothing is believed that does not agree.
+
+use anyhow::{Result, bail};
+use protocol::{Arm, CaseInfo, Expect};
+
+use crate::{
+    intree,
+    judge::{Seen, judge, run_verdict},
+    results::{CaseResult, Results, Run, STATE_OF},
+    verdict::Verdict,
+};
+
+/// Fails on the first verdict that does not follow; names its run and case.
+pub(super) fn check(results: &Results) -> Result<()> {
+    // What excuses a bad case was asked for.
+    if results.allow_flaky && !results.command.iter().any(|w| w == "--allow-flaky") {
+        bail!("it excuses flaky cases, and its command has no --allow-flaky");
+    }
+    for (i, run) in results.runs.iter().enumerate() {
+        let name = name(run);
+        // Two runs of one kernel would each excuse the other.
+        if results.runs[..i].iter().any(|r| self::name(r) == name) {
+            bail!("the run {name} is there twice");
+        }
+        for (i, case) in run.cases.iter().enumerate() {
+            if run.cases[..i].iter().any(|c| c.name == case.name) {
+                bail!("`{}` is twice in {name}", case.name);
+            }
+            let Some(info) = results.cases.iter().find(|c| c.name == case.name) else {
+                bail!("`{}` of {name} was not asked for", case.name);
+            };
+            follows(info, case, run)?;
+        }
+        // What was asked for is there, or it would be missing without a word.
+        if let Some(lacking) = results
+            .cases
+            .iter()
+            .find(|c| !has(run, c) && !is_of_another(c, run, results))
+        {
+            bail!(
+                "`{}` was asked for and {name} does not have it",
+                lacking.name
+            );
+        }
+        the_run(run)?;
+    }
+    Ok(())
+}
+
+/// `6.12 patched`, with its flavor where that is not the usual one.
+fn name(run: &Run) -> String {
+    let flavor = match run.flavor.as_str() {
+        "default" => String::new(),
+        other => format!(" {other}"),
+    };
+    format!("{} {}{flavor}", run.base, run.arm.word())
+}
+
+/// Whether the verdict of a case is what [`judge`] makes of what is saved of it.
+fn follows(info: &CaseInfo, case: &CaseResult, run: &Run) -> Result<()> {
+    let name = format!("`{}` of {}", case.name, name(run));
+    let (declared, _) = info.expect(run.arm, &run.base);
+    if *declared != case.expected {
+        bail!(
+            "{name}: what it says it had to come to is not what is declared for {}",
+            run.arm.word()
+        );
+    }
+    if let Some(wrong) = case.again.iter().find(|v| !can_end(declared, **v)) {
+        bail!("{name} was run again, and cannot have come to {wrong}");
+    }
+    let mut seen = Seen {
+        outcome: case.outcome.clone(),
+        deadline_passed: hung(run, &case.name),
+        ..Seen::default()
+    };
+    for at in &case.splats {
+        let Some(splat) = run.splats.get(*at) else {
+            bail!("{name} has a report of the kernel that is not there");
+        };
+        seen.report(splat);
+    }
+    // Whether it started is not saved: it tells `lost` from `missing`.
+    let made = [true, false].map(|started| {
+        let seen = Seen {
+            started,
+            ..seen.clone()
+        };
+        judge(info, run.arm, &run.base, &seen).0
+    });
+    // A report that came during several cases is saved once, as the worst that it
+    // was: which of them it ended is not known, only that each is bad.
+    let both_bad = !case.verdict.is_good() && made.iter().all(|v| !v.is_good());
+    if made.contains(&case.verdict) || (both_bad && !case.splats.is_empty()) {
+        return Ok(());
+    }
+    bail!(
+        "{name} is called {}, and what was seen of it makes it {}",
+        case.verdict,
+        made[0]
+    )
+}
+
+/// Whether the verdict of a run is what its cases and the kernel's reports make it.
+fn the_run(run: &Run) -> Result<()> {
+    let name = name(run);
+    let cases: Vec<Verdict> = run.cases.iter().map(|c| c.verdict).collect();
+    let outside = super::problems::outside(run);
+    if !outside.is_empty() && (run.verdict.is_good() || run.why.is_empty()) {
+        bail!("the kernel logged something during no case of {name}, and the run does not say so");
+    }
+    let made = run_verdict(&cases, None);
+    // Why is said of what is wrong with the run itself, and of nothing else.
+    if !run.why.is_empty() && run.verdict.is_good() {
+        bail!(
+            "the run {name} is called {}, and says what is wrong: {}",
+            run.verdict,
+            run.why
+        );
+    }
+    if run.why.is_empty() && run.verdict != made {
+        bail!(
+            "the run {name} is called {}, and its cases make it {made}",
+            run.verdict
+        );
+    }
+    Ok(())
+}
+
+/// Whether the state of the guest was kept because this case did not go on.
+fn hung(run: &Run, case: &str) -> bool {
+    run.post_mortem.iter().any(|line| {
+        line.strip_prefix(STATE_OF)
+            .and_then(|l| l.strip_prefix(case))
+            .is_some_and(|l| l.starts_with(": "))
+    })
+}
+
+/// Whether any outcome of a case that is declared so has this verdict.
+fn can_end(declared: &Expect, verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Pass => *declared == Expect::Pass,
+        Verdict::ExpectedSkip => *declared == Expect::Skip,
+        Verdict::ExpectedFail => !matches!(declared, Expect::Pass | Expect::Skip),
+        Verdict::UnexpectedPass => *declared != Expect::Pass,
+        _ => true,
+    }
+}
+
+fn has(run: &Run, case: &CaseInfo) -> bool {
+    run.cases.iter().any(|c| c.name == case.name)
+}
+
+/// The kernel's own selftest has other cases in each tree, and is not run where
+/// there is no helper: a case of it may lack where no kernel of that source has it.
+fn is_of_another(case: &CaseInfo, run: &Run, results: &Results) -> bool {
+    let same = |r: &&Run| r.source == run.source && r.arm != Arm::Baseline;
+    intree::is_one(case)
+        && (run.arm == Arm::Baseline || !results.runs.iter().filter(same).any(|r| has(r, case)))
+        && results.runs.iter().any(|r| has(r, case))
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Expectation, Failure, Outcome};
+
+    use super::*;
+    use crate::report::sample;
+
+    fn refused(change: impl FnOnce(&mut Results)) -> Option<String> {
+        let mut results = sample::good();
+        change(&mut results);
+        check(&results).err().map(|e| e.to_string())
+    }
+
+    fn failed() -> Option<Outcome> {
+        Some(Outcome::Fail(Failure {
+            reason: "wrong-count".into(),
+            message: String::new(),
+            context: vec![],
+        }))
+    }
+
+    /// Verify that each piece of what a verdict rests on is looked at.
+    #[test]
+    fn each_piece_of_evidence_counts() {
+        assert_eq!(refused(|_| {}), None);
+        let said = refused(|r| r.runs[1].cases[0].outcome = failed()).unwrap();
+        assert!(
+            said.contains("`delivers_to_peer` of 6.12 patched is called pass")
+                && said.contains("makes it fail"),
+            "{said}"
+        );
+        assert!(refused(|r| r.runs[1].cases[0].outcome = None).is_some());
+        assert!(refused(|r| r.runs[1].cases[0].verdict = Verdict::Fail).is_some());
+        assert!(refused(|r| r.runs[1].cases[0].splats.push(7)).is_some());
+        assert!(refused(|r| r.runs[1].cases[0].expected = Expect::Skip).is_some());
+        assert!(refused(|r| drop(r.runs[1].cases.pop())).is_some());
+        assert!(refused(|r| drop(r.cases.pop())).is_some());
+        assert!(
+            refused(|r| {
+                let case = r.runs[1].cases[0].clone();
+                r.runs[1].cases.push(case);
+            })
+            .is_some()
+        );
+        assert!(refused(|r| r.runs.push(r.runs[1].clone())).is_some());
+        assert!(refused(|r| r.runs[1].verdict = Verdict::ExpectedSkip).is_some());
+        assert!(refused(|r| r.runs[1].why = "the guest was lost".into()).is_some());
+        assert!(refused(|r| r.allow_flaky = true).is_some());
+        assert!(refused(|r| r.runs[1].cases[0].again = vec![Verdict::ExpectedFail]).is_some());
+        // A guest whose state was kept has hung.
+        let state = format!("{STATE_OF}delivers_to_peer: no progress");
+        assert!(refused(|r| r.runs[1].post_mortem.push(state)).is_some());
+    }
+
+    /// Verify that a declaration is held against what was seen, not only against
+    /// what the case says was expected of it.
+    #[test]
+    fn declarations_are_looked_at() {
+        let declare = |r: &mut Results, expect: Expect| {
+            r.cases[0].expectations.insert(
+                0,
+                Expectation {
+                    arm: Some(Arm::Patched),
+                    bases: vec![],
+                    expect: expect.clone(),
+                    why: String::new(),
+                },
+            );
+            r.runs[1].cases[0].expected = expect;
+        };
+        for expect in [Expect::Hang, Expect::Splat, Expect::Skip] {
+            let said = refused(|r| {
+                declare(r, expect.clone());
+                r.runs[1].cases[0].verdict = Verdict::ExpectedFail;
+            });
+            assert!(said.is_some(), "{expect:?}");
+        }
+    }
+
+    /// Verify that a report of the kernel cannot be taken off the case during which
+    /// it came.
+    #[test]
+    fn reports_cannot_be_taken_away() {
+        let mut bad = sample::bad();
+        let run = bad.runs.iter_mut().find(|r| !r.splats.is_empty()).unwrap();
+        for case in &mut run.cases {
+            case.splats.clear();
+        }
+        assert!(check(&bad).is_err());
+    }
+
+    /// Verify that a case of the kernel's own selftest may be in one source's tree
+    /// only, but not on one kernel of it only.
+    #[test]
+    fn selftests_of_another_tree_may_lack() {
+        let mut results = sample::good();
+        let mut own = results.cases[0].clone();
+        own.name = "in_tree_x".into();
+        own.proves = vec!["in-tree".into()];
+        own.expectations.clear();
+        results.cases.push(own);
+        assert!(check(&results).is_err(), "no kernel has it");
+        let mut other = results.runs[1].clone();
+        assert_eq!(other.arm, Arm::Patched);
+        other.base = "5.10".into();
+        other.source = "5.10.1".into();
+        let mut case = other.cases[0].clone();
+        case.name = "in_tree_x".into();
+        other.cases.push(case);
+        for case in &mut other.cases {
+            case.expected = Expect::Pass;
+            case.outcome = Some(Outcome::Pass);
+            case.verdict = Verdict::Pass;
+        }
+        // What other kernels lack is not what this is about.
+        results.cases.iter_mut().for_each(|c| {
+            c.expectations.retain(|e| e.arm == Some(Arm::Baseline));
+        });
+        results.runs.push(other.clone());
+        check(&results).unwrap();
+        other.cases.pop();
+        other.arm = Arm::Upstream;
+        results.runs.push(other);
+        let said = check(&results).unwrap_err().to_string();
+        assert!(said.contains("in_tree_x"), "{said}");
+    }
+}
