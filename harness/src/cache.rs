@@ -20,7 +20,7 @@ use crate::{interrupt, request};
 const LAYOUT: &str = "1";
 
 /// How the names of files begin that are not whole yet.
-const TEMPORARY: &str = ".tmp-";
+pub(crate) const TEMPORARY: &str = ".tmp-";
 
 /// The cache folder, locked.
 #[derive(Debug)]
@@ -166,7 +166,7 @@ pub(crate) fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
                 if !said {
                     let mut pid = String::new();
                     let _ = file.read_to_string(&mut pid);
-                    eprintln!(
+                    crate::say!(
                         "waiting for process {}, which uses the cache folder {} (--cache DIR names another)",
                         pid.trim(),
                         dir.display()

@@ -160,7 +160,7 @@ pub fn cases(request: &cli::Cases) -> Result<u8> {
     let (text, missing) = table(&session, request.markdown)?;
     print!("{text}");
     for line in &missing {
-        eprintln!("{line}");
+        crate::say!("{line}");
     }
     Ok(if missing.is_empty() {
         fail::GOOD

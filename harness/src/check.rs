@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::{
     cases,
     cli::{Check, Common, Verify},
+    disturb::{self, Came, Trial},
     exec::Program,
     fail, faults, mutate,
     progress::seconds,
@@ -36,6 +37,24 @@ impl Count {
     }
 }
 
+impl Count {
+    /// A disturbance; one that could not be tried here is no pass.
+    fn trial(&mut self, trial: &Trial) {
+        let name = format!("disturbed: {}", trial.what);
+        match &trial.came {
+            Came::Due => self.one(&name, true),
+            Came::Wrong(came) => {
+                self.one(&name, false);
+                println!("     {came}");
+            }
+            Came::Untried(why) => {
+                self.skipped += 1;
+                println!("skip {name}: {why}");
+            }
+        }
+    }
+}
+
 /// Runs everything and closes with one line that counts it.
 pub fn check(request: &Check) -> Result<u8> {
     let start = Instant::now();
@@ -53,6 +72,9 @@ pub fn check(request: &Check) -> Result<u8> {
             if let Some(wrong) = wrong {
                 println!("     {wrong}");
             }
+        }
+        for trial in disturb::try_all(&session).context("a harness that is disturbed")? {
+            count.trial(&trial);
         }
     }
     session.progress.save(&session.cache)?;

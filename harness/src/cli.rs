@@ -37,6 +37,8 @@ pub enum Command {
     Bench(Bench),
     /// Test the harness itself: guests that misbehave on purpose, each with the verdict that is due
     Faults(Faults),
+    /// Interrupt a second harness in each step, fill its disk, damage its files
+    Disturb(Disturb),
     /// Find the commit that broke it, or the patch of a series that makes a case pass or fail
     Bisect(Bisect),
     /// One commit for `git bisect run`: exit status 0 good, 1 bad, 125 skip, 128 cannot tell
@@ -396,6 +398,14 @@ pub struct Faults {
     /// Only those that have this in their description
     #[arg(value_name = "WORDS")]
     pub only: Option<String>,
+    /// Flags that every command has.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `disturb`.
+#[derive(Debug, Clone, Args)]
+pub struct Disturb {
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

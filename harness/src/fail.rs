@@ -29,6 +29,16 @@ macro_rules! request {
     ($($arg:tt)*) => { anyhow::Error::new($crate::fail::Request(format!($($arg)*))) };
 }
 
+/// Prints a line on standard error. That nobody is there to read it, as after a
+/// terminal was closed, is no reason to end in another way (`eprintln!` panics).
+#[macro_export]
+macro_rules! say {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($arg)*);
+    }};
+}
+
 /// The exit status that goes with an error: [`REQUEST`] for a wrong request,
 /// 130 after a signal as shells have it, [`COULD_NOT_TELL`] for everything else.
 pub fn status(error: &anyhow::Error) -> u8 {
@@ -61,16 +71,16 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let status = status(error);
     if status == 130 {
-        eprintln!(
+        crate::say!(
             "interrupted: everything that was started has been ended, and what was finished is kept"
         );
     } else {
-        eprintln!("error: {error}");
+        crate::say!("error: {error}");
         for cause in error.chain().skip(1) {
-            eprintln!("  because: {cause}");
+            crate::say!("  because: {cause}");
         }
         if let Some(remedy) = remedy(error) {
-            eprintln!("  {remedy}");
+            crate::say!("  {remedy}");
         }
     }
     ExitCode::from(status)

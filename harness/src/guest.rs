@@ -5,13 +5,20 @@
 use std::{
     ffi::OsStr,
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use protocol::CaseInfo;
 
-use crate::{exec::Program, progress::Progress, project::Project, request};
+use crate::{
+    cache::{digest, write_whole},
+    exec::Program,
+    progress::Progress,
+    project::Project,
+    request,
+};
 
 /// Where the guest finds the kernel's own selftest, below its share.
 pub const IN_TREE: &str = "in-tree";
@@ -32,37 +39,28 @@ impl Guest {
     pub fn build(project: &Project, offline: bool, progress: &Progress) -> Result<Self> {
         let step = progress.begin("selftests", "build");
         let target = project.path("target");
-        let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-            .args([
-                "build",
-                "--quiet",
-                "--locked",
-                "--profile",
-                "guest",
-                "--package",
-                "selftests",
-            ])
-            .arg("--target-dir")
-            .arg(&target)
-            .dir(project.path(""));
-        if offline {
-            cargo = cargo.arg("--offline");
-        }
         let program = target.join("guest/selftests");
-        let before = fs::metadata(&program).and_then(|m| m.modified()).ok();
-        let out = cargo.output()?;
-        if !out.status.success() {
-            bail!(
-                "the selftests do not build:\n{}",
-                crate::exec::tail(&out.stderr, 30)
-            );
+        let record = target.join("guest/.redirect-peer");
+        let written = || fs::metadata(&program).and_then(|m| m.modified()).ok();
+        let before = written();
+        compile(project, &target, offline)?;
+        let mut cached = before == written();
+        // Cargo goes by times, and would leave damage as it is.
+        if cached && fs::read_to_string(&record).is_ok_and(|r| Some(r) != digest(&program).ok()) {
+            step.note(&format!(
+                "{} is damaged: it is not what was built there, and is made anew",
+                program.display()
+            ));
+            remove(&program)?;
+            compile(project, &target, offline)?;
+            cached = false;
         }
-        let after = fs::metadata(&program).and_then(|m| m.modified()).ok();
         let cases = list(&program, &[])?;
         if cases.is_empty() {
             bail!("the selftests have no cases");
         }
-        step.done(before == after);
+        write_whole(&record, digest(&program)?.as_bytes())?;
+        step.done(cached);
         Ok(Self {
             program,
             cases,
@@ -120,6 +118,49 @@ impl Guest {
     }
 }
 
+/// Has cargo build the guest program below `target`.
+fn compile(project: &Project, target: &Path, offline: bool) -> Result<()> {
+    let mut cargo = Program::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--profile",
+            "guest",
+            "--package",
+            "selftests",
+        ])
+        .arg("--target-dir")
+        .arg(target)
+        .dir(project.path(""));
+    if offline {
+        cargo = cargo.arg("--offline");
+    }
+    let out = cargo.output()?;
+    if !out.status.success() {
+        bail!(
+            "the selftests do not build:\n{}",
+            crate::exec::tail(&out.stderr, 30)
+        );
+    }
+    Ok(())
+}
+
+/// Removes a program that cargo made, under both names that cargo has for it:
+/// from the other one it would make this one again.
+fn remove(program: &Path) -> Result<()> {
+    let deps = program.with_file_name("deps");
+    let same = fs::metadata(program).map(|m| m.ino()).ok();
+    for entry in fs::read_dir(&deps).with_context(|| format!("reading {}", deps.display()))? {
+        let entry = entry.with_context(|| format!("reading {}", deps.display()))?;
+        if entry.metadata().map(|m| m.ino()).ok() == same {
+            fs::remove_file(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+    }
+    fs::remove_file(program).with_context(|| format!("removing {}", program.display()))
+}
+
 /// A link costs nothing; another file system needs a copy.
 fn link_or_copy(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_err() {
@@ -132,7 +173,13 @@ fn list(program: &Path, which: &[&OsStr]) -> Result<Vec<CaseInfo>> {
     let list = Program::new(program)
         .args(["list", "--json"])
         .args(which)
-        .read()?;
+        .read()
+        .with_context(|| {
+            format!(
+                "asking the guest program for its cases; if it is damaged, remove {} to have it built anew",
+                program.display()
+            )
+        })?;
     serde_json::from_str(&list).context("reading the list of cases of the selftests")
 }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use harness::{
     bench, bisect, cases, check,
     cli::{Cli, Command, Series},
-    docs, exec, fail, faults, interrupt, mutate, one, series, stress, verify,
+    disturb, docs, exec, fail, faults, interrupt, mutate, one, series, stress, verify,
 };
 
 fn main() -> ExitCode {
@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         Command::Mutate(request) => mutate::mutate(request),
         Command::Bench(request) => bench::bench(request),
         Command::Faults(request) => faults::faults(request),
+        Command::Disturb(request) => disturb::disturb(request),
         Command::Bisect(request) => bisect::command::bisect(request),
         Command::BisectStep(request) => Ok(bisect::step::step(request)),
         Command::BisectHistory(request) => bisect::generate::history(request),

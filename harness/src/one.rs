@@ -101,7 +101,7 @@ pub fn run(request: &RunCommand) -> Result<u8> {
     };
     if shown == 0 && !status.success() {
         let console = fs::read(vm.console()).unwrap_or_default();
-        eprintln!(
+        crate::say!(
             "{}",
             crate::exec::tail(&String::from_utf8_lossy(&console), 20)
         );

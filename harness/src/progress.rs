@@ -66,7 +66,7 @@ impl Progress {
             bar
         });
         if !self.live && !self.quiet {
-            eprintln!("{name} {what}{usual} ...");
+            crate::say!("{name} {what}{usual} ...");
         }
         Doing {
             progress: self,
@@ -85,7 +85,7 @@ impl Progress {
         if self.live {
             let _ = self.bars.println(text);
         } else {
-            eprintln!("{text}");
+            crate::say!("{text}");
         }
     }
 

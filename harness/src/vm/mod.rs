@@ -138,6 +138,8 @@ impl Spec<'_> {
         let (console, second) = pipe_into(file("console")?)?;
         let running = self
             .program(scratch.path())
+            // virtme-run leaves a file there when it is killed.
+            .env("TMPDIR", scratch.path())
             .spawn(output.into(), console.into())?;
         Ok(Vm {
             running,
