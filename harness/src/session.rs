@@ -62,14 +62,21 @@ impl Session {
         self.origins(source)?
             .iter()
             .map(|origin| {
-                tree::prepare(
+                let tree = tree::prepare(
                     &self.cache,
                     &self.project,
                     origin,
                     self.common.offline,
                     source.update,
                     &self.progress,
-                )
+                )?;
+                match origin {
+                    // A package says itself which base it is.
+                    Origin::Package(_) => Ok(tree),
+                    Origin::Tarball(_) | Origin::Git { .. } => {
+                        tree.fitted(&self.project, source.series.as_deref(), &self.progress)
+                    }
+                }
             })
             .collect()
     }

@@ -8,6 +8,7 @@ use protocol::Arm;
 
 use crate::{
     cache::{Cache, Key},
+    fail,
     git::Repo,
     progress::Progress,
     project::{Base, Project, line_number, patches_in},
@@ -43,6 +44,8 @@ pub struct Tree {
     pub commit: String,
     /// A folder name of its own for what is built from it.
     pub slot: String,
+    /// Why no base's patches apply to it, a line for each; empty while one's do.
+    pub refused: Vec<String>,
 }
 
 /// Prepares a tree; `update` asks for the newest package although one is there.
@@ -95,6 +98,7 @@ fn from_package(
         version,
         commit,
         slot: base.line.clone(),
+        refused: Vec::new(),
     })
 }
 
@@ -143,6 +147,7 @@ fn from_tarball(
         version,
         commit,
         slot,
+        refused: Vec::new(),
     })
 }
 
@@ -218,6 +223,7 @@ fn from_git(
         version,
         commit,
         slot,
+        refused: Vec::new(),
     })
 }
 
@@ -233,22 +239,27 @@ fn known_version(repo: &Repo, commit: &str) -> Result<Option<String>> {
     Ok(source::makefile_version(&makefile))
 }
 
-/// The base whose release line is nearest to a version: the newest one that is
-/// not newer, or the oldest.
+/// The base whose release line is nearest to a version.
 fn nearest(project: &Project, version: &str) -> Result<Base> {
-    let mut parts = version.split('.');
-    let line = format!(
-        "{}.{}",
-        parts.next().unwrap_or("0"),
-        parts.next().unwrap_or("0")
-    );
-    let wanted = line_number(&line);
-    let bases = project.bases()?;
-    let first = bases.first().cloned().context("bases.toml names no base")?;
-    Ok(bases
+    by_distance(project.bases()?, version)
         .into_iter()
-        .rfind(|b| line_number(&b.line) <= wanted)
-        .unwrap_or(first))
+        .next()
+        .context("bases.toml names no base")
+}
+
+/// Bases by how far their release lines are from a version, the nearest first;
+/// of two that are as far, the older: what a tree does not have yet is worse.
+fn by_distance(mut bases: Vec<Base>, version: &str) -> Vec<Base> {
+    // A major version has had 20 releases since 3.x: 5.19 is next to 6.0.
+    let place = |line: &str| line_number(line).map_or(0, |(major, minor)| major * 20 + minor);
+    let mut parts = version.split('.');
+    let mut part = || parts.next().unwrap_or("0");
+    let wanted = place(&format!("{}.{}", part(), part()));
+    bases.sort_by_key(|base| {
+        let at = place(&base.line);
+        (at.abs_diff(wanted), at)
+    });
+    bases
 }
 
 impl Tree {
@@ -262,6 +273,52 @@ impl Tree {
             commit: commit.to_owned(),
             ..self.clone()
         })
+    }
+
+    /// The same tree with the nearest base whose patches apply to it: strip and
+    /// series, or the strip alone where `own` is a series to use instead. Says
+    /// which base was nearer and why it was not taken. Where none goes with the
+    /// tree, the nearest is kept, and [`Tree::arm`] says why of each.
+    pub fn fitted(
+        mut self,
+        project: &Project,
+        own: Option<&Path>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let arm = if own.is_some() {
+            Arm::Baseline
+        } else {
+            Arm::Patched
+        };
+        let mut refused: Vec<String> = Vec::new();
+        for base in by_distance(project.bases()?, &self.version) {
+            let line = base.line.clone();
+            let one = Self {
+                base,
+                ..self.clone()
+            };
+            match one.arm(project, arm, None) {
+                Ok(_) => {
+                    for nearer in &refused {
+                        progress.note(without_hunk(nearer));
+                    }
+                    if !refused.is_empty() {
+                        progress.note(&format!(
+                            "Linux {}: the patches for {line} are used",
+                            self.version
+                        ));
+                    }
+                    return Ok(one);
+                }
+                Err(error) if fail::status(&error) == fail::REQUEST => refused.push(format!(
+                    "the patches for {line} do not go with Linux {}: {error:#}",
+                    self.version
+                )),
+                Err(error) => return Err(error),
+            }
+        }
+        self.refused = refused;
+        Ok(self)
     }
 
     /// Whether the tree has upstream's helper, so that it must be stripped first.
@@ -294,19 +351,81 @@ impl Tree {
             let strip = project.patches(&self.base.line, "strip")?;
             self.repo
                 .apply(&self.commit, &strip)
-                .context("taking upstream's helper out")?
+                .context("taking upstream's helper out")
+                .map_err(|e| self.why_none(e))?
         } else {
             self.commit.clone()
         };
         if arm == Arm::Baseline {
             return Ok(baseline);
         }
-        let series = match series {
-            Some(dir) => patches_in(dir)?,
-            None => project.patches(&self.base.line, "series")?,
-        };
+        if let Some(dir) = series {
+            return self
+                .repo
+                .apply(&baseline, &patches_in(dir)?)
+                .context("applying the series");
+        }
         self.repo
-            .apply(&baseline, &series)
+            .apply(&baseline, &project.patches(&self.base.line, "series")?)
             .context("applying the series")
+            .map_err(|e| self.why_none(e))
+    }
+
+    /// What is said where every base was tried in vain: why of each.
+    fn why_none(&self, error: anyhow::Error) -> anyhow::Error {
+        if self.refused.len() < 2 {
+            return error;
+        }
+        let others = self.refused.iter().skip(1).map(|why| without_hunk(why));
+        let all: Vec<&str> = self
+            .refused
+            .first()
+            .map(String::as_str)
+            .into_iter()
+            .chain(others)
+            .collect();
+        request!(
+            "no base's patches go with Linux {}, the nearest first:\n  {}",
+            self.version,
+            all.join("\n  ")
+        )
+    }
+}
+
+/// Which patch and which files, without the hunk and what to do about it.
+fn without_hunk(why: &str) -> &str {
+    why.split_once("\n  the hunk is:")
+        .map_or(why, |(which, _)| which)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that the nearest release line is tried first, also over a change
+    /// of the major version, and that versions of any form have a nearest.
+    #[test]
+    fn nearest_base_first() {
+        let base = |line: &str| -> Base {
+            toml::from_str(&format!("line = '{line}'\npackage = 'any'")).expect("a base")
+        };
+        let order = |version: &str| {
+            let bases = ["5.10", "6.1", "6.12", "7.3"].map(base).to_vec();
+            by_distance(bases, version)
+                .into_iter()
+                .map(|b| b.line)
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(order("6.12.117"), "6.12 6.1 7.3 5.10");
+        assert_eq!(order("6.8.1"), "6.12 6.1 7.3 5.10");
+        assert_eq!(order("6.6.3-rt"), "6.1 6.12 5.10 7.3");
+        assert_eq!(order("5.15.0"), "5.10 6.1 6.12 7.3");
+        assert_eq!(order("5.16.0"), "6.1 5.10 6.12 7.3");
+        assert_eq!(order("4.19.1"), "5.10 6.1 6.12 7.3");
+        assert_eq!(order("7.9.0-rc1"), "7.3 6.12 6.1 5.10");
+        for odd in ["", "six", "99999999.1", "6"] {
+            assert_eq!(order(odd).split(' ').count(), 4, "{odd}");
+        }
     }
 }

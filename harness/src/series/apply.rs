@@ -30,6 +30,11 @@ pub fn apply(request: &Apply) -> Result<u8> {
         true,
         false,
         &session.progress,
+    )?
+    .fitted(
+        &session.project,
+        request.series.as_deref(),
+        &session.progress,
     )?;
     if tree.has_helper()? && !request.strip {
         return Err(request!(
