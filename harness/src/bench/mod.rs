@@ -34,6 +34,7 @@ pub use figures::{Bench, Costs, Measured, VERSION};
 pub use load::{Load, load_of};
 pub use profile::Profile;
 pub use saved::load;
+pub use table::{Promise, promises};
 
 use crate::{
     accel::{Accel, Choice},

@@ -46,6 +46,43 @@ pub(super) fn answers(bench: &Bench) -> Vec<Answer> {
         .collect()
 }
 
+/// What a comparison of one base came to, for a cover letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promise {
+    /// The other kernel.
+    pub theirs: Arm,
+    /// The most that a figure may be of theirs, `1.001`.
+    pub most: String,
+    /// Figures that hold.
+    pub hold: usize,
+    /// Figures of which the boots do not agree whether they do.
+    pub open: usize,
+    /// Names of the figures that do not.
+    pub broken: Vec<String>,
+}
+
+/// Each promise that the kernels of a base were compared for.
+pub fn promises(bench: &Bench, base: &str) -> Vec<Promise> {
+    let of_base = pairs(bench).filter(|(ours, _)| ours.base == base);
+    of_base
+        .map(|(ours, theirs)| {
+            let all = compare(ours, theirs);
+            let number = |answer| all.iter().filter(|c| c.answer == answer).count();
+            let broken = all.iter().filter(|c| c.answer == Answer::Broken);
+            Promise {
+                theirs: theirs.arm,
+                most: all
+                    .first()
+                    .map_or_else(String::new, |c| format!("{:.3}", c.most)),
+                hold: number(Answer::Holds),
+                open: number(Answer::CouldNotTell),
+                broken: broken.map(|c| c.full.to_owned()).collect(),
+            }
+        })
+        .filter(|p| p.hold + p.open + p.broken.len() > 0)
+        .collect()
+}
+
 /// What must not stay the last word: each kernel and figure of an answer other
 /// than that a requirement holds.
 pub(super) fn disputed(bench: &Bench) -> BTreeSet<(String, Arm, String)> {

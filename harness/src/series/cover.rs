@@ -8,7 +8,7 @@ use anyhow::Result;
 use protocol::Arm;
 
 use crate::{
-    bench::{Bench, Measured},
+    bench::{Bench, Measured, Promise, promises},
     request,
     results::{Results, Run},
     verdict::Verdict,
@@ -163,15 +163,20 @@ fn number(run: &Run, verdict: Verdict) -> usize {
 /// The ways that are compared in a letter.
 const WAYS: [&str; 4] = ["host", "stack", "redirect", "redirect_peer"];
 
-/// Instructions for a transaction on the kernel with the series; empty when
-/// nothing was measured. Refuses figures of another commit.
+/// What the letter says where nothing was measured: a reviewer of a series that
+/// is about cost will ask.
+pub const NOT_MEASURED: &str = "The cost was not measured for this posting.";
+
+/// Instructions for a transaction on the kernel with the series, upstream's own
+/// where it was measured, and what the comparisons came to. Refuses figures of
+/// another commit, and a promise that is broken.
 pub fn costs(bench: &Bench, base: &str, patched: &str) -> Result<String> {
-    let Some(kernel) = bench
-        .kernels
-        .iter()
-        .find(|k| k.base == base && k.arm == Arm::Patched)
-    else {
-        return Ok(String::new());
+    let of = |arm| {
+        let mut kernels = bench.kernels.iter();
+        kernels.find(|k| k.base == base && k.arm == arm)
+    };
+    let Some(kernel) = of(Arm::Patched) else {
+        return Ok(NOT_MEASURED.into());
     };
     if kernel.commit != patched {
         return Err(request!(
@@ -179,7 +184,39 @@ pub fn costs(bench: &Bench, base: &str, patched: &str) -> Result<String> {
             kernel.commit
         ));
     }
-    Ok(cost_table(kernel))
+    let promises = promises(bench, base);
+    if let Some(promise) = promises.iter().find(|p| !p.broken.is_empty()) {
+        return Err(request!(
+            "bench.json has figures above {} of {}'s: {}; a series with those is not posted",
+            promise.most,
+            promise.theirs.word(),
+            promise.broken.join(", ")
+        ));
+    }
+    let mut out = cost_table(kernel, of(Arm::Upstream));
+    for promise in &promises {
+        out.push_str(&sentence(promise));
+    }
+    Ok(out)
+}
+
+fn sentence(promise: &Promise) -> String {
+    let whose = match promise.theirs {
+        Arm::Upstream => "redirect_peer costs at most",
+        Arm::Baseline | Arm::Patched => "What is not redirected costs at most",
+    };
+    let mut out = format!(
+        "\n{whose} {} of {}: {} of {} figures",
+        promise.most,
+        promise.theirs.word(),
+        promise.hold,
+        promise.hold + promise.open
+    );
+    if promise.open > 0 {
+        out.push_str("; for the others the boots do not agree");
+    }
+    out.push_str(".\n");
+    out
 }
 
 /// How far the boots of one kernel may be apart for a figure to be shown.
@@ -193,7 +230,7 @@ fn agreed(costs: &[f64]) -> Option<f64> {
     (costs.len() > 1 && low > 0.0 && high / low <= 1.0 + APART).then_some(high)
 }
 
-fn cost_table(kernel: &Measured) -> String {
+fn cost_table(kernel: &Measured, upstream: Option<&Measured>) -> String {
     let mut whats: Vec<&str> = kernel
         .costs
         .keys()
@@ -202,9 +239,12 @@ fn cost_table(kernel: &Measured) -> String {
         .collect();
     whats.sort_unstable();
     let of = |what: &str| -> Option<Vec<f64>> {
-        WAYS.iter()
-            .map(|way| agreed(kernel.costs.get(&format!("{what}.{way}"))?))
-            .collect()
+        let ours = WAYS
+            .iter()
+            .map(|way| agreed(kernel.costs.get(&format!("{what}.{way}"))?));
+        // Last, so that the two that are compared stand side by side.
+        let theirs = upstream.map(|k| agreed(k.costs.get(&format!("{what}.redirect_peer"))?));
+        ours.chain(theirs).collect()
     };
     let (shown, left_out): (Vec<_>, Vec<_>) = whats
         .into_iter()
@@ -215,7 +255,7 @@ fn cost_table(kernel: &Measured) -> String {
         "Instructions for a transaction on {} with the series, counted by QEMU\n(icount, one CPU; this is CPU cost, not the wait for another softirq pass\nunder load), the higher of the boots:\n\n  {:first$}",
         kernel.source, ""
     );
-    for way in WAYS {
+    for way in WAYS.into_iter().chain(upstream.map(|_| "upstream's")) {
         let _ = write!(out, "  {way:>13}");
     }
     out.push('\n');
@@ -264,7 +304,7 @@ mod tests {
             costs,
             profiles: std::collections::BTreeMap::new(),
         };
-        let text = cost_table(&kernel);
+        let text = cost_table(&kernel, None);
         assert!(text.contains("\n  veth.tcp_rr.v4  "), "{text}");
         assert!(!text.contains("140"), "{text}");
         assert!(text.contains("apart: veth.tcp_crr.v4."), "{text}");
@@ -277,6 +317,59 @@ mod tests {
         };
         assert!(costs_text(&bench, "c").contains("veth.tcp_rr.v4"));
         assert!(super::costs(&bench, "6.12", "other").is_err());
+        assert_eq!(super::costs(&bench, "6.1", "c").unwrap(), NOT_MEASURED);
+    }
+
+    /// Verify that upstream's figure stands beside ours, that a sentence says
+    /// what holds, and that a series above a limit is not posted.
+    #[test]
+    fn costs_beside_upstream() {
+        let kernel = |arm, peer: [f64; 2], host: f64| Measured {
+            base: "6.12".into(),
+            source: "6.12.1".into(),
+            arm,
+            commit: "c".into(),
+            costs: [
+                ("host", vec![host; 2]),
+                ("stack", vec![5300.0; 2]),
+                ("redirect", vec![6400.0; 2]),
+                ("redirect_peer", peer.to_vec()),
+            ]
+            .map(|(way, cost)| (format!("veth.udp_1.v4.{way}"), cost))
+            .into(),
+            profiles: std::collections::BTreeMap::new(),
+        };
+        let bench = |peer, host| Bench {
+            version: crate::bench::VERSION,
+            started: 0,
+            seconds: 0.0,
+            machine: crate::results::Machine::default(),
+            kernels: vec![
+                kernel(Arm::Baseline, [0.0; 2], 5000.0),
+                kernel(Arm::Patched, peer, host),
+                kernel(Arm::Upstream, [5700.0, 5700.0], 5000.0),
+            ],
+        };
+        let text = costs_text(&bench([5690.0, 5690.0], 5005.0), "c");
+        assert!(text.contains("redirect_peer     upstream's\n"), "{text}");
+        assert!(text.contains("         5690           5700\n"), "{text}");
+        assert!(
+            text.contains("1.000 of upstream: 1 of 1 figures."),
+            "{text}"
+        );
+        assert!(
+            text.contains("1.001 of baseline: 2 of 2 figures."),
+            "{text}"
+        );
+        let text = costs_text(&bench([5690.0, 5710.0], 5005.0), "c");
+        assert!(text.contains("0 of 1 figures; for the others"), "{text}");
+        for (peer, host, named) in [
+            ([5710.0, 5710.0], 5005.0, "redirect_peer"),
+            ([5690.0, 5690.0], 5006.0, "host"),
+        ] {
+            let error = costs(&bench(peer, host), "6.12", "c").unwrap_err();
+            assert!(error.to_string().contains(named), "{error}");
+        }
     }
 
     fn costs_text(bench: &Bench, commit: &str) -> String {

@@ -96,7 +96,12 @@ fn letter(
     let costs = if measured.is_file() {
         cover::costs(&bench::load(&measured)?, base, &tip.commit)?
     } else {
-        String::new()
+        session.progress.note(&format!(
+            "no figures: {} is not there (cargo harness bench --base {base} --compare patched,baseline --compare patched,upstream --results {}); the letter says so",
+            measured.display(),
+            request.results.display()
+        ));
+        cover::NOT_MEASURED.to_owned()
     };
     let range = format!("{}..{}", applied.baseline, tip.commit);
     let shortlog = tree.repo.git(["shortlog", &range]).read()?;
