@@ -41,6 +41,18 @@ pub struct Results {
     /// Flaky cases do not make the whole bad: asked for with `--allow-flaky`.
     #[serde(default)]
     pub allow_flaky: bool,
+    /// What was found besides verdicts, and makes none of them worse.
+    #[serde(default)]
+    pub findings: Vec<Finding>,
+}
+
+/// Something about a base that somebody should see to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The base, `6.12`.
+    pub base: String,
+    /// A sentence that says what, and where.
+    pub what: String,
 }
 
 /// Where it ran.
@@ -195,6 +207,11 @@ impl Results {
         cases.filter(|c| c.is_flaky()).count()
     }
 
+    /// What was found of the base of `run`.
+    pub fn findings_of(&self, run: &Run) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.base == run.base)
+    }
+
     /// How many cases of all runs came to `verdict`.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.runs
@@ -247,6 +264,7 @@ mod tests {
             }],
             steps: vec![],
             allow_flaky,
+            findings: vec![],
         }
     }
 

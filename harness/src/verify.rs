@@ -200,12 +200,12 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         again(&jobs, &mut runs, time, &console, session)?;
     }
     // A request for some of the cases does not show what all of them need.
-    if request.cases.is_empty() {
-        let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
-        for entry in bases.iter().flat_map(|b| allowed.unmatched(b)) {
-            session.progress.note(&entry);
-        }
-    }
+    let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
+    let findings = if request.cases.is_empty() {
+        bases.iter().flat_map(|b| allowed.unmatched(b)).collect()
+    } else {
+        Vec::new()
+    };
     session.progress.save(&session.cache)?;
     Ok(Results {
         version: results::VERSION,
@@ -218,6 +218,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         runs,
         steps: session.progress.steps(),
         allow_flaky: request.allow_flaky,
+        findings,
     })
 }
 

@@ -29,12 +29,12 @@ pub(super) fn junit(results: &Results) -> Result<String> {
         report.add_test_suite(suite);
     }
     for run in &results.runs {
-        report.add_test_suite(suite(run));
+        report.add_test_suite(suite(results, run));
     }
     report.to_string().context("writing junit.xml")
 }
 
-fn suite(run: &Run) -> TestSuite {
+fn suite(results: &Results, run: &Run) -> TestSuite {
     let id = text::run_id(run);
     let mut suite = TestSuite::new(&id);
     suite.set_time(duration(run.seconds));
@@ -46,6 +46,9 @@ fn suite(run: &Run) -> TestSuite {
         ("flavor", &run.flavor),
     ] {
         suite.add_property((name, text::line(value).as_str()));
+    }
+    for finding in results.findings_of(run) {
+        suite.add_property(("finding", text::line(&finding.what).as_str()));
     }
     for case in &run.cases {
         let mut test = TestCase::new(text::line(&case.name), status(run, case));

@@ -81,6 +81,7 @@ fn checkout_of(results: &Results, run: &Run, id: &str) -> Value {
 }
 
 fn build_of(results: &Results, run: &Run, id: &str, checkout: &str) -> Value {
+    let findings: Vec<String> = results.findings_of(run).map(|f| plain(&f.what)).collect();
     json!({
         "id": id,
         "origin": ORIGIN,
@@ -91,7 +92,7 @@ fn build_of(results: &Results, run: &Run, id: &str, checkout: &str) -> Value {
         "compiler": plain(&results.machine.compiler),
         "config_name": text::id(&run.flavor),
         "status": "PASS",
-        "misc": { "kernel": plain(&run.kernel), "verdict": run.verdict.word() },
+        "misc": { "kernel": plain(&run.kernel), "verdict": run.verdict.word(), "findings": findings },
     })
 }
 

@@ -28,12 +28,12 @@ pub(super) fn ktap(results: &Results) -> String {
     }
     let _ = writeln!(out, "1..{}", results.runs.len());
     for (at, run) in results.runs.iter().enumerate() {
-        one(&mut out, at + 1, run);
+        one(&mut out, at + 1, results, run);
     }
     out
 }
 
-fn one(out: &mut String, number: usize, run: &Run) {
+fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
     let id = text::run_id(run);
     // What is wrong with the run and no case says is a subtest of its own: a
     // parser counts those, not the line that sums them up.
@@ -48,6 +48,9 @@ fn one(out: &mut String, number: usize, run: &Run) {
         out,
         &format!("kernel {}, commit {}", run.kernel, run.commit),
     );
+    for finding in results.findings_of(run) {
+        diagnose(out, &finding.what);
+    }
     for (at, case) in run.cases.iter().enumerate() {
         for line in context(case) {
             diagnose(out, &line);

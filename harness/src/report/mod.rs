@@ -92,3 +92,39 @@ fn make_executable(path: &Path) -> Result<()> {
         std::fs::Permissions::from_mode(0o755),
     )?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::Finding;
+
+    /// Verify that what was found besides verdicts is in every report, and makes
+    /// nothing bad.
+    #[test]
+    fn findings_are_everywhere() {
+        let mut results = sample::good();
+        let what = "an entry that matched nothing";
+        let dir = tempfile::tempdir().unwrap();
+        let reports = |results: &Results| {
+            [
+                ("table", table(results, false, false)),
+                ("html", html::html(results, dir.path())),
+                ("ktap", ktap::ktap(results)),
+                ("junit", junit::junit(results).unwrap()),
+                ("kcidb", kcidb::kcidb(results).unwrap()),
+                ("json", json::json(results).unwrap()),
+            ]
+        };
+        for (name, text) in reports(&results) {
+            assert!(!text.contains(what), "{name}");
+        }
+        results.findings.push(Finding {
+            base: results.runs[0].base.clone(),
+            what: what.into(),
+        });
+        for (name, text) in reports(&results) {
+            assert!(text.contains(what), "{name}");
+        }
+        assert!(results.is_good());
+    }
+}

@@ -2,7 +2,7 @@
 //! Results to test the reports with: those of harness/tests/results.
 
 use super::json;
-use crate::results::Results;
+use crate::results::{Finding, Results};
 
 fn read(text: &str) -> Results {
     json::parse(text.as_bytes()).unwrap()
@@ -25,6 +25,10 @@ pub(super) fn hostile() -> Results {
     let mut value = serde_json::to_value(bad()).unwrap();
     replace(&mut value, EVIL);
     let mut results: Results = serde_json::from_value(value).unwrap();
+    results.findings.push(Finding {
+        base: EVIL.into(),
+        what: EVIL.into(),
+    });
     // Names are told apart by them.
     for (at, case) in results.cases.iter_mut().enumerate() {
         case.name = format!("{EVIL}{at}");

@@ -68,6 +68,10 @@ pub fn table_in(results: &Results, style: Style) -> String {
         }
         out.push('\n');
     }
+    for finding in &results.findings {
+        let (base, what) = (text::line(&finding.base), text::line(&finding.what));
+        let _ = writeln!(out, "found on {base}: {what}");
+    }
     summary(&mut out, results, style);
     out
 }

@@ -9,6 +9,7 @@ use super::{
     Splat,
     rules::{Allow, Rules, glob},
 };
+use crate::results::Finding;
 
 /// The allowlist of vm/splats.toml. Remembers which of its entries were needed.
 #[derive(Debug, Default)]
@@ -48,9 +49,8 @@ impl Allowlist {
         Some(&entry.reason)
     }
 
-    /// Entries for `base` that have matched nothing so far: each is a sentence.
-    /// Those that need a special machine are left out.
-    pub fn unmatched(&self, base: &str) -> Vec<String> {
+    /// Entries for `base` that have matched nothing so far. Those that need a special machine are left out.
+    pub fn unmatched(&self, base: &str) -> Vec<Finding> {
         let matched = self.matched.lock().map(|m| m.clone()).unwrap_or_default();
         self.entries
             .iter()
@@ -60,11 +60,12 @@ impl Allowlist {
                     && e.bases.iter().any(|b| b == base)
                     && !matched.contains(&(*at, base.to_owned()))
             })
-            .map(|(_, e)| {
-                format!(
-                    "vm/splats.toml allows `{}` on {base} ({}), and nothing like it was logged",
+            .map(|(_, e)| Finding {
+                base: base.to_owned(),
+                what: format!(
+                    "vm/splats.toml allows `{}` ({}), and nothing like it was logged: remove the entry, or name the machine that it needs",
                     e.line, e.reason
-                )
+                ),
             })
             .collect()
     }
@@ -130,7 +131,7 @@ mod tests {
     fn unmatched_entries_are_named() {
         let list = Allowlist::load(TEXT).unwrap();
         assert_eq!(list.unmatched("6.12").len(), 1);
-        assert!(list.unmatched("6.12")[0].contains("harmless"));
+        assert!(list.unmatched("6.12")[0].what.contains("harmless"));
         assert!(list.unmatched("5.10").is_empty());
         list.allow(&splat("WARNING: harmless thing", false), "6.12");
         assert!(list.unmatched("6.12").is_empty());

@@ -26,6 +26,7 @@ pub(super) fn html(results: &Results, dir: &Path) -> String {
     };
     page.head();
     page.problems();
+    page.findings();
     page.grid();
     page.upstream();
     page.figures();
@@ -149,7 +150,18 @@ impl Page<'_> {
         }
     }
 
-    /// A term and what is to be said of it, unless that is nothing.
+    fn findings(&mut self) {
+        if self.results.findings.is_empty() {
+            return;
+        }
+        self.add("<h2 id=\"findings\">What was found besides</h2>\n<dl>");
+        for finding in &self.results.findings {
+            self.field(&escape(&text::line(&finding.base)), &finding.what);
+        }
+        self.add("</dl>");
+    }
+
+    /// A term, as markup, and what is to be said of it, unless that is nothing.
     fn field(&mut self, name: &str, value: &str) {
         if !value.trim().is_empty() {
             self.add(&format!(
