@@ -18,6 +18,7 @@ use crate::{
     interrupt,
     progress::Progress,
     request,
+    scratch::Scratch,
     setup::VirtmeNg,
     vm::Spec,
 };
@@ -132,7 +133,7 @@ fn remembered_trial(
 }
 
 fn trial(vng: &VirtmeNg, image: &Path) -> Result<Choice> {
-    let share = tempfile::tempdir()?;
+    let share = Scratch::new("what the guest sees")?;
     let spec = Spec {
         vng,
         accel: Accel::Kvm,

@@ -39,6 +39,7 @@ pub mod project;
 pub mod report;
 pub mod results;
 pub mod run;
+pub mod scratch;
 pub mod series;
 pub mod session;
 pub mod setup;

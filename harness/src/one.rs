@@ -15,6 +15,7 @@ use crate::{
     cli::{Build, Clean, Doctor, RunCommand},
     exec::POLL,
     fail, interrupt, request,
+    scratch::Scratch,
     session::Session,
     setup,
     vm::{SHARE, Spec},
@@ -64,7 +65,7 @@ pub fn run(request: &RunCommand) -> Result<u8> {
     let commit = session.commit(tree, one.arm.into(), one.source.series.as_deref())?;
     let kernel = session.kernel(tree, one.arm.into(), one.flavor(), &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
-    let share = tempfile::tempdir().context("making the folder that the guest sees")?;
+    let share = Scratch::new("what the guest sees")?;
     write_script(share.path(), &request.argv)?;
     let script = format!("exec /bin/sh {SHARE}/command");
     let spec = Spec {

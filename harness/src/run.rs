@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, path::Path, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use protocol::{Arm, CaseInfo, Expect};
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     kernel::Kernel,
     progress::Progress,
     results::Run,
+    scratch::Scratch,
     setup::VirtmeNg,
     splat::Allowlist,
     turn,
@@ -138,10 +139,7 @@ fn boot_once(
     batch: &[String],
     step: &crate::progress::Doing<'_>,
 ) -> Result<Observed> {
-    let share = tempfile::Builder::new()
-        .prefix("redirect-peer-share-")
-        .tempdir()
-        .context("making the folder that the guest sees")?;
+    let share = Scratch::new("what the guest sees")?;
     job.guest.share(share.path(), batch)?;
     let words = if job.words.is_empty() {
         let in_tree = match job.guest.in_tree {

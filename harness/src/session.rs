@@ -16,6 +16,7 @@ use crate::{
     machine,
     progress::Progress,
     project::Project,
+    scratch,
     setup::{self, VirtmeNg},
     tree::{self, Origin, Tree},
 };
@@ -49,6 +50,7 @@ impl Session {
         setup::packages(common.offline, &progress)?;
         // What an earlier run left when it was killed.
         let _ = std::fs::remove_dir_all(cache.path("tmp"));
+        scratch::sweep();
         Ok(Self {
             project,
             cache,

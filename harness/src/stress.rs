@@ -7,7 +7,7 @@ use protocol::CaseInfo;
 
 use crate::{
     cli, exec::Program, fail, guest::Guest, machine, report, request, results, run,
-    session::Session, splat::Allowlist,
+    scratch::Scratch, session::Session, splat::Allowlist,
 };
 
 /// Boots one kernel, has the guest do it, and prints the verdict and the figures.
@@ -40,7 +40,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
     let flavor = one.flavor.as_deref().unwrap_or("debug");
     let kernel = session.kernel(tree, arm, flavor, &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
-    let consoles = tempfile::tempdir().context("making a folder for the console")?;
+    let consoles = Scratch::new("the console")?;
     let console = match &request.results {
         Some(dir) => dir.join("console"),
         None => consoles.path().to_owned(),

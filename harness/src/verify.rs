@@ -25,6 +25,7 @@ use crate::{
     report, request,
     results::{self, CaseResult, Results},
     run::{self, Job},
+    scratch::Scratch,
     session::Session,
     splat::Allowlist,
     tree::Tree,
@@ -70,7 +71,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             report::clear(dir)?;
             Consoles::Kept(dir.join("console"))
         }
-        None => Consoles::Thrown(tempfile::tempdir().context("making a folder for consoles")?),
+        None => Consoles::Thrown(Scratch::new("consoles")?),
     };
     let (guest, trees) = std::thread::scope(|scope| {
         // Cargo waits for the registry and for its last crates, and the source for
@@ -340,7 +341,7 @@ pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec
 
 enum Consoles {
     Kept(PathBuf),
-    Thrown(tempfile::TempDir),
+    Thrown(Scratch),
 }
 
 impl Consoles {

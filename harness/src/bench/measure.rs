@@ -21,6 +21,7 @@ use crate::{
     interrupt,
     kernel::Kernel,
     progress::Doing,
+    scratch::Scratch,
     setup::VirtmeNg,
     stream::Stream,
     vm::{Device, SHARE, Spec},
@@ -61,7 +62,7 @@ impl Bench<'_> {
         only: &[String],
         step: &Doing<'_>,
     ) -> Result<BTreeMap<String, f64>> {
-        let scratch = tempfile::tempdir().context("making a folder for the console")?;
+        let scratch = Scratch::new("the console")?;
         match self.count(only, &scratch.path().join("console"), step)? {
             Counted::Figures(found) => Ok(found),
             Counted::Nothing(why) => bail!(why),

@@ -20,6 +20,7 @@ use crate::{
     request,
     results::Run,
     run::{self, Job},
+    scratch::Scratch,
     session::{DEFAULT_BASE, Session},
     splat::Allowlist,
     verdict::Verdict,
@@ -68,7 +69,7 @@ pub fn try_all(
     let kernel = session.kernel(tree, Arm::Baseline, FLAVOR, &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
     let allowed = Allowlist::none();
-    let scratch = tempfile::tempdir().context("making a folder for consoles")?;
+    let scratch = Scratch::new("consoles")?;
     let chosen: Vec<&Fault> = FAULTS
         .iter()
         .filter(|f| only.is_none_or(|o| f.what.contains(o)))

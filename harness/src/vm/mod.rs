@@ -18,11 +18,11 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 
 use crate::{
     accel::Accel,
     exec::{Program, Running},
+    scratch::Scratch,
     setup::VirtmeNg,
 };
 
@@ -64,7 +64,7 @@ const BEHIND: [&str; 2] = ["-n", "5"];
 pub struct Vm {
     running: Running,
     copies: Vec<JoinHandle<std::io::Result<()>>>,
-    scratch: TempDir,
+    scratch: Scratch,
 }
 
 impl Spec<'_> {
@@ -123,10 +123,7 @@ impl Spec<'_> {
 
     /// Boots it.
     pub fn boot(&self) -> Result<Vm> {
-        let scratch = tempfile::Builder::new()
-            .prefix("redirect-peer-")
-            .tempdir()
-            .context("making a folder for the virtual machine's sockets")?;
+        let scratch = Scratch::new("the virtual machine's sockets")?;
         let file = |name: &str| {
             File::create(scratch.path().join(name)).with_context(|| format!("making {name}"))
         };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `check`: the project's own tests, everything. What CI runs.
 
+mod at_once;
+
 use std::{io::Write, time::Instant};
 
 use anyhow::{Context, Result};
@@ -13,6 +15,7 @@ use crate::{
     fail, faults, mutate,
     progress::seconds,
     report,
+    scratch::Scratch,
     session::{DEFAULT_BASE, Session},
     verdict::Verdict,
     verify,
@@ -58,7 +61,7 @@ impl Count {
 /// Runs everything and closes with one line that counts it.
 pub fn check(request: &Check) -> Result<u8> {
     let start = Instant::now();
-    let session = Session::open(&request.common)?;
+    let mut session = Session::open(&request.common)?;
     let mut count = Count::default();
     tools(&session, &mut count)?;
     unit_tests(&session, &mut count)?;
@@ -66,7 +69,7 @@ pub fn check(request: &Check) -> Result<u8> {
         println!("     {wrong}");
     }
     if !request.quick {
-        kernels(&session, &request.common, &mut count)?;
+        kernels(&mut session, &request.common, &mut count)?;
         for (what, wrong) in faults::try_all(&session, None).context("misbehaving guests")? {
             count.one(&format!("misbehaving guest: {what}"), wrong.is_none());
             if let Some(wrong) = wrong {
@@ -178,9 +181,14 @@ fn number_before(line: &str, word: &str) -> Option<usize> {
 }
 
 /// A verify of the default base, and the series broken on purpose.
-fn kernels(session: &Session, common: &Common, count: &mut Count) -> Result<()> {
+fn kernels(session: &mut Session, common: &Common, count: &mut Count) -> Result<()> {
+    let kept = Scratch::new("consoles")?;
     let request = Verify::of_base(DEFAULT_BASE, common);
-    let results = verify::collect(session, &request).context("verifying the series")?;
+    let logged = Verify {
+        results: Some(kept.path().to_owned()),
+        ..request.clone()
+    };
+    let results = verify::collect(session, &logged).context("verifying the series")?;
     println!(
         "{}\n{}",
         report::table(&results, false, false),
@@ -196,6 +204,19 @@ fn kernels(session: &Session, common: &Common, count: &mut Count) -> Result<()> 
     let expected_skips = results.count(Verdict::ExpectedSkip);
     count.passed -= expected_skips;
     count.skipped += expected_skips;
+    if session.guests() > 1 && results.runs.len() > 1 {
+        let wrong = at_once::compare(session, &request, &results, kept.path())?;
+        count.one(
+            "guests at once: the verdicts of one at a time, and logs of their own",
+            wrong.is_empty(),
+        );
+        for wrong in wrong {
+            println!("     {wrong}");
+        }
+    } else {
+        count.skipped += 1;
+        println!("skip guests at once: there is room for one, or --jobs 1 asks for no more");
+    }
     for mutation in mutate::mutations(session, DEFAULT_BASE)? {
         let came = mutate::try_one(session, &request, DEFAULT_BASE, &mutation)?;
         count.one(
