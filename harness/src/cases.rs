@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::CommandFactory;
-use protocol::CaseInfo;
+use protocol::{Arm, CaseInfo, Expect, Expectation};
 
 use crate::{
     cli::{self, Cli},
     fail,
-    guest::Guest,
+    guest::{Guest, glob_matches},
     mutate::{self, Mutation},
     request,
     session::{DEFAULT_BASE, Session},
@@ -126,8 +126,8 @@ const REQUIREMENTS: &[(&str, &str, Proof)] = &[
         Proof::Cases,
     ),
     (
-        "kernel:tc_redirect_peer_egress",
-        "the kernel's own tests of BPF_F_EGRESS (7.3)",
+        "kernel:tc_redirect_peer_ing",
+        "the kernel's own test of that name, of BPF_F_EGRESS (7.3)",
         Proof::Cases,
     ),
     (
@@ -142,14 +142,21 @@ const REQUIREMENTS: &[(&str, &str, Proof)] = &[
     ),
 ];
 
+/// Requirements that do not exist on some bases, and why.
+const NOT_ON: &[(&str, &[&str], &str)] = &[(
+    "kernel:tc_redirect_peer_ing",
+    &["5.10", "6.1", "6.12"],
+    "BPF_F_EGRESS came with 7.3",
+)];
+
 /// A requirement and everything that proves it.
 #[derive(Debug, PartialEq, Eq)]
 struct Row<'a> {
     id: &'static str,
     text: &'static str,
     cases: Vec<&'a str>,
-    /// Subjects of the mutations that break it, and the case that notices each.
-    mutations: Vec<(&'a str, &'a str)>,
+    /// Subjects of the mutations that break it, and the cases that notice each.
+    mutations: Vec<(&'a str, String)>,
     command: Option<&'static str>,
     covered: bool,
 }
@@ -191,17 +198,65 @@ fn table(session: &Session, markdown: bool) -> Result<(String, Vec<String>)> {
         .map(|c| c.get_name().to_owned())
         .collect();
     let rows = rows(&guest.cases, &mutations, &commands);
-    let missing = rows
+    let mut missing: Vec<String> = rows
         .iter()
         .filter(|r| !r.covered)
         .map(|r| format!("nothing proves {}: {}", r.id, r.text))
         .collect();
+    missing.extend(never_seen_to_fail(&guest.cases, &mutations).map(|case| {
+        format!("{case} was never seen to fail: no mutation of {DEFAULT_BASE} says that it notices")
+    }));
+    missing.extend(without_a_case(&guest.cases, &lines(session)?));
     let text = if markdown {
-        page(&rows, &guest.cases)
+        page(&rows, &guest.cases, &mutations)
     } else {
         plain(&rows)
     };
     Ok((text, missing))
+}
+
+/// The release lines that a series is kept for.
+fn lines(session: &Session) -> Result<Vec<String>> {
+    let bases = session.project.bases()?;
+    Ok(bases.into_iter().map(|b| b.line).collect())
+}
+
+/// The cases that must pass on the patched kernel of the default base, and that
+/// no mutation makes fail: nobody knows that they can.
+fn never_seen_to_fail<'a>(
+    cases: &'a [CaseInfo],
+    mutations: &'a [Mutation],
+) -> impl Iterator<Item = &'a str> {
+    cases
+        .iter()
+        .filter(|c| matches!(c.expect(Arm::Patched, DEFAULT_BASE).0, Expect::Pass))
+        .filter(|c| !mutations.iter().any(|m| m.is_noticed_by(&c.name)))
+        .map(|c| c.name.as_str())
+}
+
+/// Requirements that no case proves on the patched kernel of a base, unless
+/// [`NOT_ON`] says why.
+fn without_a_case(cases: &[CaseInfo], bases: &[String]) -> Vec<String> {
+    let mut missing = Vec::new();
+    for (id, text, _) in REQUIREMENTS.iter().filter(|r| r.2 == Proof::Cases) {
+        for base in bases {
+            let proves = |c: &&CaseInfo| {
+                c.proves.iter().any(|p| p == id)
+                    && matches!(c.expect(Arm::Patched, base).0, Expect::Pass)
+            };
+            let declared = NOT_ON
+                .iter()
+                .any(|n| n.0 == *id && n.1.contains(&base.as_str()));
+            match (cases.iter().any(|c| proves(&c)), declared) {
+                (false, false) => missing.push(format!("nothing proves {id} on {base}: {text}")),
+                (true, true) => missing.push(format!(
+                    "{id} is proved on {base} although it is said that it cannot be there"
+                )),
+                _ => {}
+            }
+        }
+    }
+    missing
 }
 
 /// Fails when a case or a mutation names what is no requirement, or no case.
@@ -220,10 +275,10 @@ fn unknown(cases: &[CaseInfo], mutations: &[Mutation]) -> Result<()> {
         if let Some(id) = mutation.breaks.iter().find(|id| !known(id)) {
             return Err(request!("{patch} breaks `{id}`, which is no requirement"));
         }
-        if !cases.iter().any(|c| c.name == mutation.case) {
+        let is_case = |glob: &&String| cases.iter().any(|c| glob_matches(glob, &c.name));
+        if let Some(glob) = mutation.noticed_by.iter().find(|glob| !is_case(glob)) {
             return Err(request!(
-                "{patch} is to be noticed by `{}`, which is no case",
-                mutation.case
+                "{patch} is to be noticed by `{glob}`, which is no case"
             ));
         }
     }
@@ -242,7 +297,7 @@ fn rows<'a>(cases: &'a [CaseInfo], mutations: &'a [Mutation], commands: &[String
             let mutations: Vec<_> = mutations
                 .iter()
                 .filter(|m| m.breaks.iter().any(|b| b == id))
-                .map(|m| (m.subject.as_str(), m.case.as_str()))
+                .map(|m| (m.subject.as_str(), m.noticed_by.join(" ")))
                 .collect();
             let command = match proof {
                 Proof::Command(name) => commands.iter().any(|c| c == name).then_some(name),
@@ -282,7 +337,7 @@ fn plain(rows: &[Row<'_>]) -> String {
     })
 }
 
-fn page(rows: &[Row<'_>], cases: &[CaseInfo]) -> String {
+fn page(rows: &[Row<'_>], cases: &[CaseInfo], mutations: &[Mutation]) -> String {
     let mut out = String::from(
         "# What proves which requirement\n\n\
          Made by `cargo harness cases --markdown`; `cargo harness check` fails where it says something else than the cases, \
@@ -319,18 +374,54 @@ fn page(rows: &[Row<'_>], cases: &[CaseInfo]) -> String {
     }
     let _ = write!(
         out,
-        "\n## The cases\n\n| case | proves | |\n|---|---|---|\n"
+        "\n## The cases\n\nA case passes on every arm and base unless the fourth column says otherwise. The last one has the \
+         mutations of {DEFAULT_BASE} that make it fail, by number.\n\n\
+         | case | proves | | elsewhere than by a pass | seen to fail by |\n|---|---|---|---|---|\n"
     );
     for case in cases {
         let _ = writeln!(
             out,
-            "| `{}` | {} | {} |",
+            "| `{}` | {} | {} | {} | {} |",
             case.name,
             case.proves.join(", "),
-            case.summary.replace('|', "\\|")
+            case.summary.replace('|', "\\|"),
+            elsewhere(case),
+            seen_to_fail_by(case, mutations)
         );
     }
     out
+}
+
+/// On which arms and bases a case ends otherwise than by a pass, and how.
+fn elsewhere(case: &CaseInfo) -> String {
+    let one = |e: &Expectation| {
+        let arm = e.arm.map_or("all arms", Arm::word);
+        let bases = if e.bases.is_empty() {
+            String::new()
+        } else {
+            format!(" of {}", e.bases.join(", "))
+        };
+        let how = match &e.expect {
+            Expect::Pass => "passes".to_owned(),
+            Expect::Fail { reason } => format!("fails: {reason}"),
+            Expect::Hang => "hangs".to_owned(),
+            Expect::Splat => "makes the kernel warn".to_owned(),
+            Expect::Skip => "is skipped".to_owned(),
+        };
+        format!("{arm}{bases}: {how}")
+    };
+    let all: Vec<String> = case.expectations.iter().map(one).collect();
+    all.join("; ")
+}
+
+/// The numbers of the mutations that a case notices.
+fn seen_to_fail_by(case: &CaseInfo, mutations: &[Mutation]) -> String {
+    let numbers: Vec<&str> = mutations
+        .iter()
+        .filter(|m| m.is_noticed_by(&case.name))
+        .filter_map(|m| m.patch.file_name()?.to_str()?.split('-').next())
+        .collect();
+    numbers.join(", ")
 }
 
 #[cfg(test)]
@@ -351,9 +442,9 @@ mod tests {
 
     fn mutation(breaks: &str, case: &str) -> Mutation {
         Mutation {
-            patch: PathBuf::from("p"),
+            patch: PathBuf::from("0001-p.patch"),
             subject: "Leave out x".into(),
-            case: case.into(),
+            noticed_by: vec![case.into()],
             verdict: "fail".into(),
             breaks: vec![breaks.into()],
         }
@@ -373,9 +464,54 @@ mod tests {
             assert_eq!(covered(&without, id), wanted, "{id}");
         }
         assert!(covered(&rows(&cases, &mutations, &["bench".into()]), "C1"));
-        assert!(page(&without, &cases).contains(
+        assert!(page(&without, &cases, &mutations).contains(
             "| R2 | packets of an L3 device, given a header, are delivered | **nothing** |"
         ));
+    }
+
+    /// Verify that a case that no mutation makes fail is named, and one that
+    /// need not pass is not.
+    #[test]
+    fn cases_that_were_never_seen_to_fail() {
+        let mut skipped = case("c", &[]);
+        skipped.expectations.push(Expectation {
+            arm: None,
+            bases: vec![DEFAULT_BASE.into()],
+            expect: Expect::Skip,
+            why: "w".into(),
+        });
+        let cases = [case("a", &[]), case("b", &[]), skipped];
+        let mutations = [mutation("R1", "a*")];
+        let unseen: Vec<&str> = never_seen_to_fail(&cases, &mutations).collect();
+        assert_eq!(unseen, ["b"]);
+        assert_eq!(seen_to_fail_by(&cases[0], &mutations), "0001");
+        assert_eq!(
+            elsewhere(&cases[2]),
+            format!("all arms of {DEFAULT_BASE}: is skipped")
+        );
+    }
+
+    /// Verify that a requirement is asked for on each base, and that a base
+    /// which is declared not to have it has no case that proves it.
+    #[test]
+    fn each_base_has_its_proof() {
+        let on = |base: &str| Expectation {
+            arm: None,
+            bases: vec![base.into()],
+            expect: Expect::Skip,
+            why: "w".into(),
+        };
+        let bases = ["5.10".to_owned(), "6.12".to_owned()];
+        let mut one = case("a", &["R1"]);
+        one.expectations.push(on("5.10"));
+        let missing = without_a_case(&[one], &bases);
+        let of = |what: &str| missing.iter().any(|m| m.starts_with(what));
+        assert!(of("nothing proves R1 on 5.10"));
+        assert!(!of("nothing proves R1 on 6.12"));
+        assert!(!of("nothing proves kernel:tc_redirect_peer_ing"));
+        let too_much = case("b", &["kernel:tc_redirect_peer_ing"]);
+        let missing = without_a_case(&[too_much], &bases[1..]);
+        assert!(missing.iter().any(|m| m.contains("is proved on 6.12")));
     }
 
     /// Verify that a name that means nothing is an error: a slip of the pen

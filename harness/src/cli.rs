@@ -181,6 +181,8 @@ impl Verify {
             arms: Vec::new(),
             flavors: Vec::new(),
             cases: Vec::new(),
+            shuffle: None,
+            patience: None,
             results: None,
             retry: 0,
             allow_flaky: false,
@@ -205,6 +207,12 @@ pub struct Verify {
     /// Only the cases that match, as in a shell; may be repeated
     #[arg(long = "case", value_name = "GLOB")]
     pub cases: Vec<String>,
+    /// Run the cases in an order that this number decides: what one leaves behind must not matter to the next
+    #[arg(long, value_name = "SEED")]
+    pub shuffle: Option<u64>,
+    /// How long cases wait for what must come, in milliseconds: less on a kernel that is broken on purpose
+    #[arg(skip)]
+    pub patience: Option<u64>,
     /// Write results.json, reports and consoles to this folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
@@ -250,6 +258,9 @@ pub struct Mutate {
     /// The release line whose mutations are tried
     #[arg(long, value_name = "B", default_value = "6.12")]
     pub base: String,
+    /// Only the mutations whose file names match, as in a shell: `0024-*`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    pub only: Vec<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

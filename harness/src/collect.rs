@@ -363,6 +363,8 @@ mod tests {
             program: "selftests".into(),
             cases: cases.to_vec(),
             in_tree: None,
+            shuffle: None,
+            patience: None,
         };
         let job = Job {
             vng: &vng,

@@ -32,6 +32,10 @@ pub struct Guest {
     pub cases: Vec<CaseInfo>,
     /// A folder of [`crate::intree`], whose cases are among these.
     pub in_tree: Option<PathBuf>,
+    /// Decides the order of the cases; the one in which they are listed otherwise.
+    pub shuffle: Option<u64>,
+    /// How long, in milliseconds, its cases wait for what must come; 10 s otherwise.
+    pub patience: Option<u64>,
 }
 
 impl Guest {
@@ -65,6 +69,8 @@ impl Guest {
             program,
             cases,
             in_tree: None,
+            shuffle: None,
+            patience: None,
         })
     }
 
@@ -75,6 +81,19 @@ impl Guest {
         guest.cases.extend(more);
         guest.in_tree = Some(dir.to_owned());
         Ok(guest)
+    }
+
+    /// The words that have the guest program run the cases that it finds in
+    /// `share`, a folder as the guest sees it.
+    pub fn words(&self, share: &str) -> String {
+        let mut words = format!("run --cases-file {share}/cases");
+        if self.in_tree.is_some() {
+            words += &format!(" --in-tree {share}/{IN_TREE}");
+        }
+        for (flag, value) in [("--shuffle", self.shuffle), ("--patience", self.patience)] {
+            words.extend(value.map(|value| format!(" {flag} {value}")));
+        }
+        words
     }
 
     /// Cases that misbehave on purpose.
@@ -184,7 +203,7 @@ fn list(program: &Path, which: &[&OsStr]) -> Result<Vec<CaseInfo>> {
 }
 
 /// `*` stands for any characters, `?` for one.
-fn glob_matches(glob: &str, name: &str) -> bool {
+pub fn glob_matches(glob: &str, name: &str) -> bool {
     let (glob, name): (Vec<char>, Vec<char>) = (glob.chars().collect(), name.chars().collect());
     let (mut g, mut n) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

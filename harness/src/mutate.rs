@@ -13,6 +13,7 @@ use protocol::Arm;
 use crate::{
     cli::{self, ArmFlag, Verify},
     fail,
+    guest::glob_matches,
     project::patches_in,
     request,
     results::Results,
@@ -28,21 +29,32 @@ pub struct Mutation {
     pub patch: PathBuf,
     /// Its subject.
     pub subject: String,
-    /// The case that must notice.
-    pub case: String,
-    /// The verdict that it must come to, as results.json spells it; `fail or
+    /// The cases that must notice, each of them: names or patterns as for `--case`.
+    pub noticed_by: Vec<String>,
+    /// The verdict that they must come to, as results.json spells it; `fail or
     /// splat` where it is chance which of two bad ones comes first.
     pub verdict: String,
     /// The requirements that it breaks.
     pub breaks: Vec<String>,
 }
 
+impl Mutation {
+    /// Whether this case must notice.
+    pub fn is_noticed_by(&self, case: &str) -> bool {
+        self.noticed_by.iter().any(|glob| glob_matches(glob, case))
+    }
+}
+
+/// How long, in milliseconds, cases wait on a kernel that is broken: most of
+/// them for what never comes. What does come takes a few milliseconds.
+const PATIENCE: u64 = 1_500;
+
 /// `mutate`: tries every mutation that is kept for a base.
 pub fn mutate(request: &cli::Mutate) -> Result<u8> {
     let session = Session::open(&request.common)?;
     let plain = Verify::of_base(&request.base, &request.common);
     let mut unnoticed = 0;
-    for mutation in mutations(&session, &request.base)? {
+    for mutation in chosen(mutations(&session, &request.base)?, &request.only)? {
         let came = try_one(&session, &plain, &request.base, &mutation)?;
         let word = if came.is_none() {
             "noticed "
@@ -51,7 +63,9 @@ pub fn mutate(request: &cli::Mutate) -> Result<u8> {
         };
         println!(
             "{word} {}: {} must come to {}",
-            mutation.subject, mutation.case, mutation.verdict
+            mutation.subject,
+            mutation.noticed_by.join(" "),
+            mutation.verdict
         );
         if let Some(came) = came {
             println!("          {came}");
@@ -63,6 +77,21 @@ pub fn mutate(request: &cli::Mutate) -> Result<u8> {
     } else {
         fail::BAD
     })
+}
+
+/// The mutations whose file names match any of `globs`; all when there are none.
+fn chosen(mut all: Vec<Mutation>, globs: &[String]) -> Result<Vec<Mutation>> {
+    let matches = |m: &Mutation, glob: &str| {
+        let name = m.patch.file_name().unwrap_or_default();
+        glob_matches(glob, &name.to_string_lossy())
+    };
+    for glob in globs {
+        if !all.iter().any(|m| matches(m, glob)) {
+            return Err(request!("no mutation matches `{glob}`"));
+        }
+    }
+    all.retain(|m| globs.is_empty() || globs.iter().any(|g| matches(m, g)));
+    Ok(all)
 }
 
 /// The mutations kept for a base.
@@ -84,21 +113,32 @@ pub fn mutations(session: &Session, base: &str) -> Result<Vec<Mutation>> {
 
 fn parse(text: &str, patch: &Path) -> Result<Mutation> {
     let head = text.split("\n---\n").next().unwrap_or_default();
-    let field = |name: &str| {
+    let lines = |name: &'static str| {
         head.lines()
-            .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
-            .map(|v| v.trim().to_owned())
-            .ok_or_else(|| request!("{} has no line `{name}:`", patch.display()))
+            .filter_map(move |l| l.strip_prefix(name)?.strip_prefix(": "))
+    };
+    let missing = |name: &str| request!("{} has no line `{name}:`", patch.display());
+    let field = |name: &'static str| {
+        let line = lines(name).next().ok_or_else(|| missing(name))?;
+        anyhow::Ok(line.trim().to_owned())
+    };
+    // A list may take several lines, each with the name in front.
+    let words = |name: &'static str| {
+        let words: Vec<String> = lines(name)
+            .flat_map(str::split_whitespace)
+            .map(str::to_owned)
+            .collect();
+        if words.is_empty() {
+            return Err(missing(name));
+        }
+        Ok(words)
     };
     Ok(Mutation {
         patch: patch.to_owned(),
         subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
-        case: field("Noticed-by")?,
+        noticed_by: words("Noticed-by")?,
         verdict: verdict(&field("Verdict")?, patch)?,
-        breaks: field("Breaks")?
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        breaks: words("Breaks")?,
     })
 }
 
@@ -116,8 +156,8 @@ fn verdict(text: &str, patch: &Path) -> Result<String> {
     }
 }
 
-/// Runs the named case on the series with the mutation on top. `Ok(None)` when
-/// it was noticed as it must be; what came instead otherwise.
+/// Runs the cases that must notice on the series with the mutation on top.
+/// `Ok(None)` when all did as they must; what came instead otherwise.
 pub fn try_one(
     session: &Session,
     request: &Verify,
@@ -134,7 +174,8 @@ pub fn try_one(
     request.source.bases = vec![base.to_owned()];
     request.source.series = Some(scratch.path().to_owned());
     request.arms = vec![ArmFlag::Patched];
-    request.cases = vec![mutation.case.clone()];
+    request.cases.clone_from(&mutation.noticed_by);
+    request.patience = Some(PATIENCE);
     request.results = None;
     Ok(noticed(&verify::collect(session, &request)?, mutation))
 }
@@ -143,16 +184,27 @@ fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
     let Some(run) = results.runs.iter().find(|r| r.arm == Arm::Patched) else {
         return Some("the broken series was not run".into());
     };
-    let Some(case) = run.cases.iter().find(|c| c.name == mutation.case) else {
-        return Some(format!("{} was not run", mutation.case));
-    };
-    let due = mutation.verdict.split(" or ");
-    if due.into_iter().any(|v| v == case.verdict.word()) && !results.is_good() {
+    let all = |glob: &String| run.cases.iter().any(|c| glob_matches(glob, &c.name));
+    if let Some(glob) = mutation.noticed_by.iter().find(|glob| !all(glob)) {
+        return Some(format!("{glob} was not run"));
+    }
+    let is_due = |v: Verdict| mutation.verdict.split(" or ").any(|due| due == v.word());
+    let other: Vec<String> = run
+        .cases
+        .iter()
+        // A case that cannot run here says nothing of this kernel, broken or not.
+        .filter(|c| !is_due(c.verdict) && c.verdict != Verdict::ExpectedSkip)
+        .map(|c| format!("{} came to {}: {}", c.name, c.verdict, c.why))
+        .collect();
+    if other.is_empty() && !results.is_good() {
         return None;
     }
     Some(format!(
-        "{} came to {} where {} is due: {}; the run: {}: {}",
-        case.name, case.verdict, mutation.verdict, case.why, run.verdict, run.why
+        "{} is due: {}; the run: {}: {}",
+        mutation.verdict,
+        other.join("; "),
+        run.verdict,
+        run.why
     ))
 }
 
@@ -165,13 +217,15 @@ mod tests {
     /// from its diff.
     #[test]
     fn message_says_what_is_due() {
-        let text = "From x\nSubject: [PATCH] Leave out y\n\nBreaks: R1 carry\nNoticed-by: case_a\nVerdict: fail\n---\n+Verdict: pass\n";
+        let text = "From x\nSubject: [PATCH] Leave out y\n\nBreaks: R1 carry\nNoticed-by: case_a b_*\nNoticed-by: c\nVerdict: fail\n---\n+Verdict: pass\n";
         let m = parse(text, Path::new("p")).unwrap();
         assert_eq!(
-            (m.subject.as_str(), m.case.as_str(), m.verdict.as_str()),
-            ("Leave out y", "case_a", "fail")
+            (m.subject.as_str(), m.verdict.as_str()),
+            ("Leave out y", "fail")
         );
         assert_eq!(m.breaks, ["R1", "carry"]);
+        assert_eq!(m.noticed_by, ["case_a", "b_*", "c"]);
+        assert!(m.is_noticed_by("b_1") && !m.is_noticed_by("case_b"));
         for (due, fine) in [
             ("fail or splat", true),
             ("fail or pass", false),

@@ -11,7 +11,7 @@ use crate::{
     accel::Accel,
     boot::{self, Deadlines, Observed},
     collect::Collected,
-    guest::{Guest, IN_TREE},
+    guest::Guest,
     kernel::Kernel,
     progress::Progress,
     results::Run,
@@ -142,11 +142,7 @@ fn boot_once(
     let share = Scratch::new("what the guest sees")?;
     job.guest.share(share.path(), batch)?;
     let words = if job.words.is_empty() {
-        let in_tree = match job.guest.in_tree {
-            Some(_) => format!(" --in-tree {SHARE}/{IN_TREE}"),
-            None => String::new(),
-        };
-        format!("run --cases-file {SHARE}/cases{in_tree}")
+        job.guest.words(SHARE)
     } else {
         job.words.join(" ")
     };

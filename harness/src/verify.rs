@@ -78,7 +78,11 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         // the archive and one git process: together they take as long as either.
         let guest = scope.spawn(|| {
             let (project, progress) = (&session.project, &session.progress);
-            let guest = Guest::build(project, session.common.offline, progress)?;
+            let guest = Guest {
+                shuffle: request.shuffle,
+                patience: request.patience,
+                ..Guest::build(project, session.common.offline, progress)?
+            };
             // A request that names no case is the cheaper mistake to mend: it
             // comes before any tree. What the kernel's own selftest has is in a tree.
             if !request.in_tree {

@@ -2,6 +2,7 @@
 //! How a case fails: with a reason that a declaration can name.
 
 use std::{
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -62,7 +63,20 @@ impl From<anyhow::Error> for Stop {
 
 /// How long something that must come may take. It takes microseconds; the rest
 /// is for a machine that is so busy that a CPU of the guest stands still.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const LONG: Duration = Duration::from_secs(10);
+
+static PATIENCE_MS: AtomicU64 = AtomicU64::new(LONG.as_millis() as u64);
+
+/// How long what must come is waited for.
+pub(crate) fn patience() -> Duration {
+    Duration::from_millis(PATIENCE_MS.load(Ordering::Relaxed))
+}
+
+/// Waits only so long from now on: where most cases are known to fail, all of
+/// them would wait to the end.
+pub(crate) fn wait_only(ms: u64) {
+    PATIENCE_MS.store(ms, Ordering::Relaxed);
+}
 
 /// Fails with `reason` unless what `got` gives becomes `expected`. A packet may
 /// still be on its way when the call that sent it is over: the softirq may have
@@ -76,7 +90,7 @@ pub(crate) fn becomes<T: PartialEq + std::fmt::Debug>(
     let start = Instant::now();
     loop {
         let now = got();
-        if now == expected || start.elapsed() > PATIENCE {
+        if now == expected || start.elapsed() > patience() {
             return same(reason, what, now, expected);
         }
         thread::sleep(Duration::from_millis(1));

@@ -74,6 +74,9 @@ enum Command {
         /// In an order that this number decides
         #[arg(long, value_name = "SEED")]
         shuffle: Option<u64>,
+        /// Wait only so long for what must come, in milliseconds: for a kernel on which most cases fail
+        #[arg(long, value_name = "MS")]
+        patience: Option<u64>,
         /// Without --port: run also what hangs a kernel that has upstream's helper
         #[arg(long)]
         even_if_it_hangs: bool,
@@ -115,9 +118,12 @@ pub fn main() -> ExitCode {
             in_tree,
             port,
             shuffle,
+            patience,
             even_if_it_hangs,
-        } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref())
-            .and_then(|chosen| run::run(chosen, port.as_deref(), shuffle, even_if_it_hangs)),
+        } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref()).and_then(|chosen| {
+            patience.into_iter().for_each(fail::wait_only);
+            run::run(chosen, port.as_deref(), shuffle, even_if_it_hangs)
+        }),
         Command::Stress {
             seed,
             packets,

@@ -11,7 +11,7 @@ use protocol::reason;
 
 use crate::{
     bpf,
-    fail::{PATIENCE, Verdict, failed},
+    fail::{LONG, Verdict, failed},
     leaks, netlink,
 };
 
@@ -79,7 +79,7 @@ impl Traces {
             if now.covered_by(self) {
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > LONG {
                 return Err(failed(
                     reason::LEFTOVER,
                     format!("expected {self:?} afterwards as before, got {now:?}"),

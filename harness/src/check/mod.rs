@@ -3,18 +3,24 @@
 
 mod at_once;
 
-use std::{io::Write, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    time::Instant,
+};
 
 use anyhow::{Context, Result};
+use protocol::Arm;
 
 use crate::{
     cases,
-    cli::{Check, Common, Verify},
+    cli::{ArmFlag, Check, Common, Verify},
     disturb::{self, Came, Trial},
     exec::Program,
     fail, faults, mutate,
     progress::seconds,
     report,
+    results::Results,
     scratch::Scratch,
     session::{DEFAULT_BASE, Session},
     verdict::Verdict,
@@ -217,12 +223,22 @@ fn kernels(session: &mut Session, common: &Common, count: &mut Count) -> Result<
         count.skipped += 1;
         println!("skip guests at once: there is room for one, or --jobs 1 asks for no more");
     }
+    let other = in_another_order(session, &request, &results)?;
+    count.one(
+        &format!("any order gives the same verdicts: --shuffle {ORDER}"),
+        other.is_empty(),
+    );
+    for line in other {
+        println!("     {line}");
+    }
     for mutation in mutate::mutations(session, DEFAULT_BASE)? {
         let came = mutate::try_one(session, &request, DEFAULT_BASE, &mutation)?;
         count.one(
             &format!(
                 "broken on purpose: {}: {} says {}",
-                mutation.subject, mutation.case, mutation.verdict
+                mutation.subject,
+                mutation.noticed_by.join(" "),
+                mutation.verdict
             ),
             came.is_none(),
         );
@@ -233,9 +249,73 @@ fn kernels(session: &mut Session, common: &Common, count: &mut Count) -> Result<
     Ok(())
 }
 
+/// The order of the cases that is tried besides the usual one.
+const ORDER: u64 = 155;
+
+/// What the cases come to on the patched kernel in another order, where that is
+/// not what they came to before.
+fn in_another_order(session: &Session, request: &Verify, before: &Results) -> Result<Vec<String>> {
+    let request = Verify {
+        shuffle: Some(ORDER),
+        arms: vec![ArmFlag::Patched],
+        ..request.clone()
+    };
+    let results =
+        verify::collect(session, &request).context("running the cases in another order")?;
+    Ok(different(before, &results))
+}
+
+/// The cases of the patched kernel whose verdicts are not the same in both, or
+/// that are in one of them only.
+fn different(before: &Results, after: &Results) -> Vec<String> {
+    let verdicts = |results: &Results| -> BTreeMap<String, Verdict> {
+        let patched = results.runs.iter().filter(|r| r.arm == Arm::Patched);
+        patched
+            .flat_map(|r| &r.cases)
+            .map(|c| (c.name.clone(), c.verdict))
+            .collect()
+    };
+    let (before, after) = (verdicts(before), verdicts(after));
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let word = |v: Option<&Verdict>| v.map_or("nothing", |v| v.word());
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| {
+            let (first, then) = (word(before.get(name)), word(after.get(name)));
+            format!("{name}: {first} in the usual order, {then} in the other")
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::number_before;
+    use super::{different, number_before};
+    use crate::{results::Results, verdict::Verdict};
+
+    /// Verify that a case whose verdict depends on the order is named, and so
+    /// is one that is not there any more.
+    #[test]
+    fn orders_are_compared() {
+        let text = include_str!("../../tests/results/good.json");
+        let before: Results = serde_json::from_str(text).unwrap();
+        assert_eq!(different(&before, &before), Vec::<String>::new());
+        let mut after = before.clone();
+        let at = after
+            .runs
+            .iter()
+            .position(|r| r.arm == protocol::Arm::Patched)
+            .unwrap();
+        let first = &mut after.runs[at].cases[0];
+        first.verdict = match first.verdict {
+            Verdict::Pass => Verdict::Fail,
+            _ => Verdict::Pass,
+        };
+        let name = first.name.clone();
+        assert!(different(&before, &after)[0].starts_with(&name));
+        after.runs[at].cases.remove(0);
+        assert!(different(&before, &after)[0].contains("nothing in the other"));
+    }
 
     /// Verify that cargo's own count is read right.
     #[test]

@@ -33,7 +33,9 @@ pub(crate) use self::{
 pub(crate) const PORT: u16 = 9004;
 
 /// How long a packet that must arrive may take.
-const ARRIVE: Duration = crate::fail::PATIENCE;
+fn arrive() -> Duration {
+    crate::fail::patience()
+}
 
 /// How long a packet that must not arrive is waited for. Delivery is over when
 /// the sender's system call returns, unless the backlog is served by ksoftirqd.
@@ -90,7 +92,7 @@ impl Receiver {
 
     /// Fails unless a probe with this payload arrives.
     pub(crate) fn must_get(&self, payload: &[u8]) -> Verdict {
-        match self.next(ARRIVE)? {
+        match self.next(arrive())? {
             Some(got) if got == payload => Ok(()),
             Some(got) => Err(failed(
                 reason::WRONG_VALUE,

@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use protocol::reason;
 
-use super::{ARRIVE, PORT, any};
+use super::{PORT, any, arrive};
 use crate::{
     fail::{Verdict, failed},
     topology::{Ip, Topology, dst_address},
@@ -29,17 +29,17 @@ pub(crate) fn tcp_to(t: &Topology, to: IpAddr) -> Verdict {
         .dst
         .enter(|| TcpListener::bind((any(ip), PORT)).context("listening"))?;
     let server = thread::spawn(move || -> std::io::Result<()> {
-        let (mut stream, _) = accept_within(&listener, ARRIVE)?;
-        stream.set_read_timeout(Some(ARRIVE))?;
+        let (mut stream, _) = accept_within(&listener, arrive())?;
+        stream.set_read_timeout(Some(arrive()))?;
         let mut buffer = [0; 4096];
         stream.read_exact(&mut buffer)?;
         stream.write_all(&buffer)
     });
     let sent: Vec<u8> = (0..4096).map(|i| i as u8).collect();
     let got = t.src.enter(|| {
-        let mut stream =
-            TcpStream::connect_timeout(&SocketAddr::new(to, PORT), ARRIVE).context("connecting")?;
-        stream.set_read_timeout(Some(ARRIVE))?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, PORT), arrive())
+            .context("connecting")?;
+        stream.set_read_timeout(Some(arrive()))?;
         stream.write_all(&sent).context("sending")?;
         let mut buffer = vec![0; sent.len()];
         stream.read_exact(&mut buffer).context("receiving")?;
@@ -89,8 +89,8 @@ pub(crate) fn bulk(t: &Topology, length: usize) -> Verdict {
         .dst
         .enter(|| TcpListener::bind((any(Ip::V4), PORT)).context("listening"))?;
     let server = thread::spawn(move || -> std::io::Result<usize> {
-        let (mut stream, _) = accept_within(&listener, ARRIVE)?;
-        stream.set_read_timeout(Some(ARRIVE))?;
+        let (mut stream, _) = accept_within(&listener, arrive())?;
+        stream.set_read_timeout(Some(arrive()))?;
         let mut buffer = vec![0; 1 << 16];
         let mut got = 0;
         loop {
@@ -102,8 +102,8 @@ pub(crate) fn bulk(t: &Topology, length: usize) -> Verdict {
     });
     let sent = t.src.enter(|| {
         let to = SocketAddr::new(dst_address(Ip::V4), PORT);
-        let mut stream = TcpStream::connect_timeout(&to, ARRIVE).context("connecting")?;
-        stream.set_write_timeout(Some(ARRIVE))?;
+        let mut stream = TcpStream::connect_timeout(&to, arrive()).context("connecting")?;
+        stream.set_write_timeout(Some(arrive()))?;
         stream.write_all(&vec![5; length]).context("sending")
     });
     let got = server
