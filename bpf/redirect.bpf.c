@@ -48,6 +48,21 @@ int peer_action(struct __sk_buff *skb)
 	return bpf_redirect_peer(target, flags);
 }
 
+/* The same, for what a netkit device transmits: the primary one, or its peer. */
+SEC("netkit/primary")
+int peer_netkit_primary(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
+SEC("netkit/peer")
+int peer_netkit_peer(struct __sk_buff *skb)
+{
+	count(skb);
+	return bpf_redirect_peer(target, flags);
+}
+
 /* Only what a case sends: noise takes the usual way. */
 SEC("tc")
 int peer_probe(struct __sk_buff *skb)

@@ -20,6 +20,7 @@ use crate::{
 pub(crate) struct Traces {
     programs: usize,
     maps: usize,
+    links: usize,
     devices: Vec<String>,
     /// That the first namespace has an id for, as for all that cases make.
     namespaces: usize,
@@ -46,13 +47,14 @@ impl Traces {
             .filter_map(|l| l.split(':').next())
             .map(|n| n.trim().to_owned())
             .collect();
-        let (programs, maps) = bpf::loaded();
+        let (programs, maps, links) = bpf::loaded();
         // Before asking over netlink: a socket of that family is counted until a
         // grace period of RCU after it was closed.
         let sockets = number("/proc/net/sockstat", "sockets: used")?;
         Ok(Self {
             programs,
             maps,
+            links,
             devices,
             namespaces: netlink::namespaces()?,
             sockets,
@@ -95,6 +97,7 @@ impl Traces {
     fn covered_by(&self, before: &Self) -> bool {
         self.programs <= before.programs
             && self.maps <= before.maps
+            && self.links <= before.links
             && self.namespaces <= before.namespaces
             && self.sockets <= before.sockets
             && self.descriptors <= before.descriptors

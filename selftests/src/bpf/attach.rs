@@ -67,16 +67,31 @@ pub(super) fn tcx_ingress(program: &ProgramMut<'_>, ns: &Netns, index: u32) -> R
     ns.enter(|| {
         // SAFETY: the program outlives the call, and no options are passed.
         let link = unsafe {
-            libbpf_sys::bpf_program__attach_tcx(
-                libbpf_rs::AsRawLibbpf::as_libbpf_object(program).as_ptr(),
-                index as i32,
-                std::ptr::null(),
-            )
+            libbpf_sys::bpf_program__attach_tcx(pointer(program), index as i32, std::ptr::null())
         };
-        let link = std::ptr::NonNull::new(link)
-            .ok_or_else(std::io::Error::last_os_error)
-            .context("attaching by tcx")?;
-        // SAFETY: libbpf just made the link and nothing else owns it.
-        Ok(unsafe { Link::from_ptr(link) })
+        owned(link).context("attaching by tcx")
     })
+}
+
+/// Attaches to a netkit pair, by the index of its primary device and as the
+/// section of the program says; it is detached with the link.
+pub(super) fn netkit(program: &ProgramMut<'_>, ns: &Netns, index: u32) -> Result<Link> {
+    ns.enter(|| {
+        // SAFETY: the program outlives the call, and no options are passed.
+        let link = unsafe {
+            libbpf_sys::bpf_program__attach_netkit(pointer(program), index as i32, std::ptr::null())
+        };
+        owned(link).context("attaching to a netkit pair")
+    })
+}
+
+fn pointer(program: &ProgramMut<'_>) -> *const libbpf_sys::bpf_program {
+    libbpf_rs::AsRawLibbpf::as_libbpf_object(program).as_ptr()
+}
+
+/// What libbpf gave for a link, or why it gave none.
+fn owned(link: *mut libbpf_sys::bpf_link) -> Result<Link> {
+    let link = std::ptr::NonNull::new(link).ok_or_else(std::io::Error::last_os_error)?;
+    // SAFETY: libbpf just made the link and nothing else owns it.
+    Ok(unsafe { Link::from_ptr(link) })
 }

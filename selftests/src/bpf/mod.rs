@@ -150,12 +150,12 @@ fn attach_all(object: &libbpf_rs::Object, names: &[&str]) -> Result<Vec<libbpf_r
         .collect()
 }
 
-/// How many programs and maps are loaded on this machine.
-pub(crate) fn loaded() -> (usize, usize) {
+/// How many programs, maps and links there are on this machine.
+pub(crate) fn loaded() -> (usize, usize, usize) {
     let next = |get: unsafe extern "C" fn(u32, *mut u32) -> i32| {
         let mut id = 0;
         let mut count = 0;
-        // SAFETY: both take an id and a pointer, here to a live u32.
+        // SAFETY: all of them take an id and a pointer, here to a live u32.
         while unsafe { get(id, &raw mut id) } == 0 {
             count += 1;
         }
@@ -164,5 +164,6 @@ pub(crate) fn loaded() -> (usize, usize) {
     (
         next(libbpf_sys::bpf_prog_get_next_id),
         next(libbpf_sys::bpf_map_get_next_id),
+        next(libbpf_sys::bpf_link_get_next_id),
     )
 }

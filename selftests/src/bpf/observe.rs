@@ -8,7 +8,12 @@ use super::{
     attach, find, only, refusal, room,
     skel::observe::{ObserveSkel, ObserveSkelBuilder},
 };
-use crate::{fail::Stop, netns::Netns};
+use protocol::reason;
+
+use crate::{
+    fail::{Stop, Verdict, becomes},
+    netns::Netns,
+};
 
 pub(crate) use super::skel::observe::types::{seen as Seen, stream as Stream};
 
@@ -32,6 +37,16 @@ impl Observer {
         let skel = open.load().map_err(|e| refusal(&e))?;
         attach::clsact(&find(skel.object(), program)?, ns, index, false)?;
         Ok(Self { skel })
+    }
+
+    /// Fails unless it has seen so many probes, or soon has.
+    pub(crate) fn must_see(&self, probes: u64) -> Verdict {
+        becomes(
+            reason::WRONG_COUNT,
+            "ns_dst, dst: probes seen at ingress",
+            || self.seen().count,
+            probes,
+        )
     }
 
     /// What it saw of the last probe.

@@ -109,6 +109,12 @@ impl Redirect {
         attach::tcx_ingress(&self.program()?, ns, index)
     }
 
+    /// Has a netkit pair run it for what one of its devices transmits; `index` is
+    /// the primary one's. It is detached with the link.
+    pub(crate) fn at_netkit(&self, ns: &Netns, index: u32) -> Result<Link> {
+        attach::netkit(&self.program()?, ns, index)
+    }
+
     /// Has a matchall filter at a device's ingress run it as an action.
     pub(crate) fn as_action(&self, ns: &Netns, index: u32) -> Result<()> {
         ns.enter(|| tc::add_clsact(index))?;

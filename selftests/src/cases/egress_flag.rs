@@ -34,14 +34,14 @@ pub(super) fn cases() -> Vec<Case> {
         .needs_egress_flag(),
         Case::feature(
             "peer_transmits_veth",
-            &["carry", "kernel:tc_redirect_peer_egress"],
+            &["carry", "kernel:tc_redirect_peer_ing"],
             "Verify that with BPF_F_EGRESS a veth peer transmits the packet, and receives none",
             || transmits(Pair::Veth),
         )
         .needs_egress_flag(),
         Case::feature(
             "peer_transmits_netkit",
-            &["carry", "kernel:tc_redirect_peer_egress"],
+            &["carry", "kernel:tc_redirect_peer_ing"],
             "Verify that with BPF_F_EGRESS a netkit peer transmits the packet, and receives none",
             || transmits(Pair::Netkit),
         )

@@ -13,6 +13,7 @@ mod fields;
 mod frames;
 mod hooks;
 mod l3_source;
+mod netkit;
 mod overlay;
 mod qevent;
 mod races;
@@ -90,6 +91,7 @@ pub(crate) fn all() -> Vec<Case> {
         egress_flag::cases(),
         refused::cases(),
         drops::cases(),
+        netkit::cases(),
         reasons::cases(),
         drop_counters::cases(),
         stale::cases(),

@@ -56,6 +56,12 @@ pub(super) fn cases() -> Vec<Case> {
             },
         ),
         case("egress", "use at egress: TC_EGRESS", egress),
+        case(
+            "netkit",
+            "use in a netkit device's own program: TC_EGRESS",
+            netkit,
+        )
+        .needs_netkit(),
         case("loop", "a loop: TC_REDIRECT_LOOP", endless).on(
             Some(Arm::Upstream),
             &[],
@@ -116,6 +122,16 @@ fn egress() -> Verdict {
     let program = Redirect::to("peer", t.dst_fwd)?;
     out.at_ingress(&t.fwd, t.src_fwd)?;
     program.at_egress(&t.fwd, t.dst_fwd)?;
+    counted(&t, &format, "TC_EGRESS")
+}
+
+fn netkit() -> Verdict {
+    let format = format()?;
+    let t = Topology::new(Pair::Netkit)?;
+    let out = Redirect::to("plain", t.dst_fwd)?;
+    let program = Redirect::to("peer_netkit_primary", t.dst_dev)?;
+    out.at_ingress(&t.fwd, t.src_fwd)?;
+    let _link = program.at_netkit(&t.fwd, t.dst_fwd)?;
     counted(&t, &format, "TC_EGRESS")
 }
 

@@ -21,12 +21,19 @@ const PROBE: &[u8] = b"a probe for the container";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
-        Case::feature("otherhost_is_delivered", &["R6"], "Verify that a packet that the host took for another machine's is delivered in the container", otherhost).on(
+        Case::feature("otherhost_is_delivered", &["R6"], "Verify that a packet that the host took for another machine's is delivered in the container", || otherhost(Pair::Veth, Ip::V4)).on(
             Some(Arm::Upstream),
             &["5.10"],
             Expect::Fail { reason: reason::NOT_DELIVERED.into() },
             "5.10 keeps the packet type, and the container's IP stack drops it",
         ),
+        Case::feature(
+            "otherhost_is_delivered_netkit_v6",
+            &["R6"],
+            "Verify that an IPv6 packet that the host took for another machine's is delivered behind a netkit pair",
+            || otherhost(Pair::Netkit, Ip::V6),
+        )
+        .needs_netkit(),
         Case::feature("assigned_socket_stays_behind", &["R11"], "Verify that a socket of the host, chosen by bpf_sk_assign(), does not receive the container's packet", assigned).on(
             Some(Arm::Upstream),
             &[],
@@ -92,20 +99,22 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-fn otherhost() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
-    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+fn otherhost(pair: Pair, ip: Ip) -> Verdict {
+    const PACKET_HOST: u32 = 0;
+    let t = Topology::new(pair)?;
+    let receiver = Receiver::new(&t.dst, ip)?;
     let program = Redirect::to("peer_otherhost", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
-    probe::send(&t, Ip::V4, PROBE)?;
+    probe::send(&t, ip, PROBE)?;
+    observer.must_see(1)?;
+    receiver.must_get(PROBE)?;
     same(
-        reason::WRONG_COUNT,
-        "ns_dst, dst: probes seen at ingress",
-        observer.seen().count,
-        1,
-    )?;
-    receiver.must_get(PROBE)
+        reason::WRONG_VALUE,
+        "ns_dst, dst: skb->pkt_type",
+        observer.seen().pkt_type,
+        PACKET_HOST,
+    )
 }
 
 fn foreign_mac() -> Verdict {

@@ -15,7 +15,7 @@ use crate::{
     link::Pair,
     netns,
     probe::{self, Receiver},
-    topology::{Ip, Topology, dst_address},
+    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology, dst_address},
 };
 
 const PROBE: &[u8] = b"a probe that nobody asked to redirect";
@@ -76,23 +76,29 @@ fn unused() -> Verdict {
 }
 
 /// The host forwards what its program asked to redirect and then let pass; the
-/// route goes through a program that redirects without asking.
+/// route goes through a program that redirects without asking. As many frames
+/// as cannot be overlooked in memory if each of them stays there.
 fn lwt() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+    const FRAMES: u64 = 30_000;
+    let t = Topology::quiet(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let asks = Redirect::to("peer_unused", t.dst_fwd)?;
     let returns = Redirect::load("verdict_only_lwt", |_| {})?;
     asks.at_ingress(&t.fwd, t.src_fwd)?;
     returns.at_route(&t.fwd, t.dst_fwd, dst_address(Ip::V4))?;
     t.fwd.enter(|| netns::sysctl("ipv4/ip_forward", "1"))?;
-    for _ in 0..20 {
-        probe::send(&t, Ip::V4, PROBE)?;
-    }
+    let frame = probe::frame(
+        MAC_SRC_FWD,
+        MAC_SRC,
+        libc::ETH_P_IP as u16,
+        &probe::udp_packet(PROBE),
+    );
+    probe::Sender::new(&t.src, t.src_dev)?.send(&frame, FRAMES);
     becomes(
         reason::WRONG_COUNT,
         "ns_fwd: packets that the program of the route saw",
         || returns.hits().0,
-        20,
+        FRAMES,
     )?;
     receiver.must_get_nothing()
 }
