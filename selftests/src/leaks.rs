@@ -12,6 +12,9 @@ use crate::report::mark;
 const DEBUGFS: &str = "/sys/kernel/debug";
 const FILE: &str = "/sys/kernel/debug/kmemleak";
 
+/// Has the jiffies, which kmemleak gives and no clock for programs does.
+const TIMERS: &str = "/proc/timer_list";
+
 /// What was allocated this recently is not reported: MSECS_MIN_AGE of mm/kmemleak.c.
 const YOUNG: Duration = Duration::from_millis(5_500);
 
@@ -43,9 +46,42 @@ pub(crate) fn forget() -> Result<()> {
     Ok(())
 }
 
+/// When a case ran, in jiffies: kmemleak says in them when something was allocated.
+#[derive(Debug)]
+pub(crate) struct Span {
+    case: String,
+    from: u64,
+    to: u64,
+}
+
+/// The jiffies now; `None` where nothing is to be done with them.
+pub(crate) fn now() -> Result<Option<u64>> {
+    if !can_be_found() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(TIMERS).with_context(|| format!("reading {TIMERS}"))?;
+    let jiffies = number_after(&text, "jiffies: ");
+    Ok(Some(jiffies.with_context(|| {
+        format!("{TIMERS} does not say what the jiffies are")
+    })?))
+}
+
+impl Span {
+    /// That of a case that is over, from what [`now`] gave before it.
+    pub(crate) fn since(from: Option<u64>, case: &str) -> Result<Option<Self>> {
+        let span = from.zip(now()?).map(|(from, to)| Self {
+            case: case.to_owned(),
+            from,
+            to,
+        });
+        Ok(span)
+    }
+}
+
 /// Looks for leaks. The kernel logs how many it found, upon which the host
-/// reports them; what they are goes to the log as well.
-pub(crate) fn look() -> Result<()> {
+/// reports them; what they are goes to the log as well, each behind the case
+/// during which it was allocated.
+pub(crate) fn look(spans: &[Span]) -> Result<()> {
     if !can_be_found() {
         return Ok(());
     }
@@ -56,12 +92,76 @@ pub(crate) fn look() -> Result<()> {
         write("scan")?;
     }
     let found = fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
-    for line in found.lines().take(100) {
+    for line in told(&found, spans).iter().take(100) {
         mark(line);
     }
     Ok(())
 }
 
+/// The lines of a report, with the case added to those that have jiffies.
+fn told(report: &str, spans: &[Span]) -> Vec<String> {
+    report
+        .lines()
+        .map(|line| match number_after(line, ", jiffies ") {
+            Some(at) => {
+                let case = spans.iter().find(|s| (s.from..=s.to).contains(&at));
+                let when = case.map_or("while no case ran".to_owned(), |s| {
+                    format!("during case {}", s.case)
+                });
+                format!("{line}: allocated {when}")
+            }
+            None => line.to_owned(),
+        })
+        .collect()
+}
+
+/// The number behind the first `label`.
+fn number_after(text: &str, label: &str) -> Option<u64> {
+    let (_, rest) = text.split_once(label)?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit());
+    rest[..digits.unwrap_or(rest.len())].parse().ok()
+}
+
 fn write(what: &str) -> Result<()> {
     fs::write(FILE, what).with_context(|| format!("writing {what} to {FILE}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, number_after, told};
+
+    /// Verify that what leaked is told with the case that it was allocated in,
+    /// in the words of old and new kernels.
+    #[test]
+    fn leaks_have_a_case() {
+        let span = |case: &str, from, to| Span {
+            case: case.into(),
+            from,
+            to,
+        };
+        let spans = [
+            span("a", 4_294_900_000, 4_294_900_100),
+            span("b", 4_294_900_101, 4_294_900_200),
+        ];
+        let report = "unreferenced object 0xffff888003be4b40 (size 232):\n  \
+                      comm \"softirq\", pid 0, jiffies 4294900150 (age 12.250s)\n  \
+                      comm \"b\", pid 7, jiffies 4294900100\n  \
+                      comm \"c\", pid 7, jiffies 4294900300\n";
+        let lines = told(report, &spans);
+        assert_eq!(
+            lines[0],
+            "unreferenced object 0xffff888003be4b40 (size 232):"
+        );
+        assert!(lines[1].ends_with("(age 12.250s): allocated during case b"));
+        assert!(lines[2].ends_with(": allocated during case a"));
+        assert!(lines[3].ends_with(": allocated while no case ran"));
+    }
+
+    /// Verify that the jiffies are read from what /proc/timer_list looks like.
+    #[test]
+    fn jiffies() {
+        let text = "  .last_jiffies   : 4294937000\njiffies: 4294937301\n";
+        assert_eq!(number_after(text, "jiffies: "), Some(4_294_937_301));
+        assert_eq!(number_after("jiffies: \n", "jiffies: "), None);
+    }
 }

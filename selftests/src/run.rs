@@ -13,7 +13,8 @@ use crate::{
     bpf,
     cases::{self, Case},
     fail::{Stop, Verdict, failed},
-    intree, leaks,
+    intree,
+    leaks::{self, Span},
     report::{Report, mark},
     scene::Kmsg,
     seed::Seed,
@@ -139,13 +140,16 @@ fn all(
     leaks::prepare();
     leaks::forget()?;
     report.hello(chosen.iter().map(|c| c.name.clone()).collect())?;
+    let mut spans = Vec::new();
     for case in chosen {
+        let before = leaks::now()?;
         let name = case.name.clone();
         report.send(Event::CaseStart { case: name.clone() })?;
         mark(&format!("{MARK_START}{name}"));
         let start = Instant::now();
         let outcome = one(case);
         mark(&format!("{MARK_END}{name}"));
+        spans.extend(Span::since(before, &name)?);
         let duration_us = start.elapsed().as_micros() as u64;
         report.send(Event::CaseEnd {
             case: name,
@@ -153,7 +157,7 @@ fn all(
             duration_us,
         })?;
     }
-    leaks::look()?;
+    leaks::look(&spans)?;
     for figure in figures()? {
         report.send(figure)?;
     }
