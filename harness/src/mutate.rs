@@ -47,7 +47,7 @@ impl Mutation {
 
 /// How long, in milliseconds, cases wait on a kernel that is broken: most of
 /// them for what never comes. What does come takes a few milliseconds.
-const PATIENCE: u64 = 1_500;
+const PATIENCE: u64 = 800;
 
 /// `mutate`: tries every mutation that is kept for a base.
 pub fn mutate(request: &cli::Mutate) -> Result<u8> {

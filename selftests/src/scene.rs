@@ -113,6 +113,12 @@ impl Kmsg {
 
     /// The last lines since then that are not the harness's own.
     pub(crate) fn said(&mut self) -> Vec<String> {
+        let mut lines = self.all();
+        lines.split_off(lines.len().saturating_sub(LINES))
+    }
+
+    /// All of them since then, or since this was asked last.
+    pub(crate) fn all(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         // One record for each read: include/linux/printk.h has the longest.
         let mut record = [0; 8192];
@@ -125,7 +131,7 @@ impl Kmsg {
                 Err(_) => break,
             }
         }
-        lines.split_off(lines.len().saturating_sub(LINES))
+        lines
     }
 }
 
