@@ -145,7 +145,8 @@ impl Collected {
                 self.bad(Verdict::Lost, format!("{why}; {}{said}", seen.ended_by));
             }
         }
-        if seen.kernel.is_some() && seen.announced != batch {
+        if seen.kernel.is_some() && !same_cases(&seen.announced, batch, job.guest.shuffle.is_some())
+        {
             self.bad(
                 Verdict::Lost,
                 "the guest announced other cases than it was given".into(),
@@ -286,6 +287,20 @@ impl Collected {
     }
 }
 
+/// Whether the guest announced what it was given, in the order in which it was
+/// unless it was asked for another.
+fn same_cases(announced: &[String], given: &[String], in_any_order: bool) -> bool {
+    if !in_any_order {
+        return announced == given;
+    }
+    let sorted = |names: &[String]| {
+        let mut names = names.to_vec();
+        names.sort_unstable();
+        names
+    };
+    sorted(announced) == sorted(given)
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::{Arm, CaseInfo, Event, Failure, MARK_END, MARK_START, Outcome, Record, VERSION};
@@ -413,6 +428,19 @@ mod tests {
             }),
             _ => Outcome::Pass,
         })
+    }
+
+    /// Verify that another order is taken where it was asked for, and other
+    /// cases never are.
+    #[test]
+    fn announced_is_what_was_given() {
+        let names = |all: &[&str]| -> Vec<String> { all.iter().map(|n| (*n).into()).collect() };
+        let given = names(&["a", "b"]);
+        assert!(same_cases(&given, &given, false));
+        assert!(!same_cases(&names(&["b", "a"]), &given, false));
+        assert!(same_cases(&names(&["b", "a"]), &given, true));
+        assert!(!same_cases(&names(&["b"]), &given, true));
+        assert!(!same_cases(&names(&["a", "a"]), &given, true));
     }
 
     /// Verify that a whole and good guest is good, or nothing below would prove anything.
