@@ -47,11 +47,11 @@ fn primary() -> Verdict {
     let frame = frame(MAC_DST, MAC_DST_FWD);
     let sender = Sender::new(&t.fwd, t.dst_fwd)?;
     // It would arrive, but for the program.
-    sender.send(&frame, 1);
+    sender.send_each(&frame, 1)?;
     inside.must_get(PROBE)?;
     let program = Redirect::to("peer_netkit_primary", t.dst_dev)?;
     let _link = program.at_netkit(&t.fwd, t.dst_fwd)?;
-    sender.send(&frame, FRAMES);
+    sender.send_each(&frame, FRAMES)?;
     ran(&program, "ns_fwd, dst_fwd: probes seen when transmitted")?;
     inside.must_get_nothing()?;
     outside.must_get_nothing()
@@ -66,7 +66,7 @@ fn peer() -> Verdict {
     let sender = Sender::new(&t.dst, t.dst_dev)?;
     let program = Redirect::to("peer_netkit_peer", t.src_fwd)?;
     let _link = program.at_netkit(&t.fwd, t.dst_fwd)?;
-    sender.send(&frame, FRAMES);
+    sender.send_each(&frame, FRAMES)?;
     ran(&program, "ns_dst, dst: probes seen when transmitted")?;
     receiver.must_get_nothing()
 }

@@ -93,7 +93,7 @@ fn lwt() -> Verdict {
         libc::ETH_P_IP as u16,
         &probe::udp_packet(PROBE),
     );
-    probe::Sender::new(&t.src, t.src_dev)?.send(&frame, FRAMES);
+    probe::Sender::new(&t.src, t.src_dev)?.send_each(&frame, FRAMES)?;
     becomes(
         reason::WRONG_COUNT,
         "ns_fwd: packets that the program of the route saw",

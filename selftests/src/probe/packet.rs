@@ -4,13 +4,19 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
-use nix::sys::socket::{MsgFlags, recv};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 
 use super::PORT;
 use crate::{
+    fail::LONG,
     link::Mac,
     netns::Netns,
     topology::{Ip, dst_address, src_address},
@@ -116,7 +122,7 @@ impl Tap {
                     i32::from(all),
                 )
             };
-            let fd = nix::errno::Errno::result(fd).context("opening a packet socket")?;
+            let fd = Errno::result(fd).context("opening a packet socket")?;
             // SAFETY: the descriptor was just opened and nothing else owns it.
             let fd = unsafe { OwnedFd::from_raw_fd(fd) };
             // SAFETY: an all-zero sockaddr_ll is a valid value of this plain C struct.
@@ -127,7 +133,7 @@ impl Tap {
             let length = size_of::<libc::sockaddr_ll>() as u32;
             // SAFETY: the pointer and the length are those of a valid sockaddr_ll.
             let done = unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) };
-            nix::errno::Errno::result(done).context("binding a packet socket")?;
+            Errno::result(done).context("binding a packet socket")?;
             Ok(Self { fd })
         })
     }
@@ -183,6 +189,9 @@ impl Tap {
 #[derive(Debug)]
 pub(crate) struct Sender(Tap);
 
+/// Frames in one call.
+const AT_ONCE: usize = 64;
+
 impl Sender {
     /// Opens one on a device.
     pub(crate) fn new(ns: &Netns, index: u32) -> Result<Self> {
@@ -192,7 +201,38 @@ impl Sender {
     /// Sends a frame up to so many times: one that is refused has those of the
     /// same call after it not sent.
     pub(crate) fn send(&self, frame: &[u8], count: u64) {
-        const AT_ONCE: u64 = 64;
+        for start in (0..count).step_by(AT_ONCE) {
+            let _ = self.at_once(frame, count - start);
+        }
+    }
+
+    /// Sends a frame so many times. Waits while the socket's buffer is full of
+    /// packets that the kernel has left to ksoftirqd, on a machine that is so
+    /// busy that it does not run. Fails where none is taken for as long as
+    /// anything is waited for, and on any other error.
+    pub(crate) fn send_each(&self, frame: &[u8], count: u64) -> Result<()> {
+        let mut left = count;
+        let mut progress = Instant::now();
+        while left > 0 {
+            match self.at_once(frame, left) {
+                Ok(sent) => {
+                    left -= sent;
+                    progress = Instant::now();
+                }
+                Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR) if progress.elapsed() < LONG => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("sending frame {} of {count}", count - left + 1));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One call for as many of `count` as go into it; says how many were sent.
+    fn at_once(&self, frame: &[u8], count: u64) -> nix::Result<u64> {
         let mut part = libc::iovec {
             iov_base: frame.as_ptr().cast_mut().cast(),
             iov_len: frame.len(),
@@ -201,14 +241,12 @@ impl Sender {
         let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
         message.msg_hdr.msg_iov = &raw mut part;
         message.msg_hdr.msg_iovlen = 1;
-        let mut messages = [message; AT_ONCE as usize];
-        for start in (0..count).step_by(AT_ONCE as usize) {
-            let length = AT_ONCE.min(count - start) as u32;
-            // SAFETY: `messages` has at least `length` entries, each of which
-            // refers to `part`, and that to `frame`; sending writes to neither.
-            unsafe {
-                libc::sendmmsg(self.0.fd.as_raw_fd(), messages.as_mut_ptr(), length, 0);
-            }
-        }
+        let mut messages = [message; AT_ONCE];
+        let length = count.min(AT_ONCE as u64) as u32;
+        // SAFETY: `messages` has at least `length` entries, each of which refers
+        // to `part`, and that to `frame`; sending writes to neither.
+        let sent =
+            unsafe { libc::sendmmsg(self.0.fd.as_raw_fd(), messages.as_mut_ptr(), length, 0) };
+        Errno::result(sent).map(|n| n as u64)
     }
 }
