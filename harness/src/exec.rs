@@ -13,7 +13,10 @@ use std::{
     fmt::Write as _,
     fs::File,
     io::{PipeWriter, Read, Write as _},
-    os::unix::process::{CommandExt, ExitStatusExt},
+    os::{
+        fd::AsRawFd,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::Path,
     process::{Child, ChildStdin, Command, ExitCode, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -266,27 +269,38 @@ pub fn supervise(argv: &[OsString]) -> ExitCode {
     let Some((program, args)) = argv.split_first() else {
         return ExitCode::from(2);
     };
-    let child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn();
-    let mut child = match child {
+    // Before the program: one that is killed with its supervisor as soon as it
+    // has begun must not be missed.
+    let guard = match guard() {
+        Ok(guard) => guard,
+        Err(error) => {
+            eprintln!("cannot guard {}: {error:#}", program.to_string_lossy());
+            return ExitCode::from(126);
+        }
+    };
+    let tell = guard.0.as_raw_fd();
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null()).process_group(0);
+    // SAFETY: between fork and exec it calls getpid() and write() and nothing
+    // else; the pipe is open as long as the guard is held.
+    unsafe {
+        command.pre_exec(move || {
+            let group = nix::libc::getpid().to_ne_bytes();
+            match nix::libc::write(tell, group.as_ptr().cast(), group.len()) {
+                4 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
+            guard.dismiss();
             eprintln!("cannot start {}: {error}", program.to_string_lossy());
             return ExitCode::from(127);
         }
     };
     let group = Pid::from_raw(child.id().cast_signed());
-    let guard = match guard(group) {
-        Ok(guard) => guard,
-        Err(error) => {
-            eprintln!("cannot guard {}: {error:#}", program.to_string_lossy());
-            let _ = killpg(group, Signal::SIGKILL);
-            return ExitCode::from(126);
-        }
-    };
     std::thread::spawn(move || {
         let mut byte = [0];
         while matches!(std::io::stdin().read(&mut byte), Ok(n) if n > 0) {}
@@ -314,9 +328,10 @@ impl Guard {
     }
 }
 
-/// Starts the guard: a process that kills `group` when this one has ended
-/// without having dismissed it.
-fn guard(group: Pid) -> Result<Guard> {
+/// Starts the guard: a process that kills a group when this one has ended
+/// without having dismissed it. The program names the group, its own process id,
+/// in the pipe before it becomes the program.
+fn guard() -> Result<Guard> {
     let (mut from, to) = std::io::pipe().context("making a pipe")?;
     // SAFETY: this process has one thread yet, so the child may do whatever it could.
     match unsafe { fork() }.context("starting a process")? {
@@ -331,9 +346,11 @@ fn guard(group: Pid) -> Result<Guard> {
                 // SAFETY: nothing in this process uses the standard streams any more.
                 let _ = unsafe { nix::libc::close(stream) };
             }
+            let mut group = [0; 4];
             let mut byte = [0];
-            if !matches!(from.read(&mut byte), Ok(1)) {
-                let _ = killpg(group, Signal::SIGKILL);
+            // No whole name: no program was started, or it could not be.
+            if from.read_exact(&mut group).is_ok() && !matches!(from.read(&mut byte), Ok(1)) {
+                let _ = killpg(Pid::from_raw(i32::from_ne_bytes(group)), Signal::SIGKILL);
             }
             // SAFETY: ends this process, without what the parent would do at its end.
             unsafe { nix::libc::_exit(0) }
