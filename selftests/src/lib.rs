@@ -10,6 +10,7 @@ mod build_id;
 mod cases;
 mod fail;
 mod intree;
+mod ipvs;
 mod leaks;
 mod link;
 mod netlink;

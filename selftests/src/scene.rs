@@ -77,22 +77,35 @@ fn stack() -> Result<String> {
 }
 
 fn fields(text: &str) -> String {
-    let mut found = String::new();
+    snmp(text)
+        .filter(|(field, value)| *value != "0" && FIELDS.contains(&field.as_str()))
+        .map(|(field, value)| format!(" {field} {value};"))
+        .collect()
+}
+
+/// Every counter in /proc/net/snmp's text, as `Ip InDelivers`, and its value.
+fn snmp(text: &str) -> impl Iterator<Item = (String, &str)> {
     let lines: Vec<&str> = text.lines().collect();
-    for pair in lines.chunks_exact(2) {
-        let (Some((protocol, names)), Some((_, values))) =
-            (pair[0].split_once(':'), pair[1].split_once(':'))
-        else {
-            continue;
-        };
-        for (name, value) in names.split_whitespace().zip(values.split_whitespace()) {
-            let field = format!("{protocol} {name}");
-            if value != "0" && FIELDS.contains(&field.as_str()) {
-                found += &format!(" {field} {value};");
-            }
-        }
-    }
-    found
+    let pairs: Vec<(&str, &str)> = lines.chunks_exact(2).map(|p| (p[0], p[1])).collect();
+    pairs.into_iter().flat_map(|(names, values)| {
+        let protocol = names.split(':').next().unwrap_or_default();
+        let names = names.split_whitespace().skip(1);
+        let values = values.split_whitespace().skip(1);
+        names
+            .zip(values)
+            .map(move |(name, value)| (format!("{protocol} {name}"), value))
+    })
+}
+
+/// One counter of this namespace's IP stack, `Ip FragFails`.
+pub(crate) fn counter(name: &str) -> Result<u64> {
+    let text = read("/proc/thread-self/net/snmp")?;
+    let (_, value) = snmp(&text)
+        .find(|(field, _)| field == name)
+        .with_context(|| format!("/proc/net/snmp has no {name}"))?;
+    value
+        .parse()
+        .with_context(|| format!("reading {name}, which is {value}"))
 }
 
 /// The kernel log from a moment on.
@@ -161,7 +174,7 @@ mod tests {
 
     /// Verify that fields are found by protocol and name.
     #[test]
-    fn snmp() {
+    fn counters_of_the_stack() {
         let text = "Ip: InDelivers InDiscards\nIp: 3 0\nUdp: InDatagrams NoPorts\nUdp: 0 2\n";
         assert_eq!(fields(text), " Ip InDelivers 3; Udp NoPorts 2;");
     }

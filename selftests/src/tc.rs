@@ -17,6 +17,7 @@ const TCA_OPTIONS: u16 = 2;
 const CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const CLSACT_INGRESS: u32 = 0xffff_fff2;
+const CLSACT_EGRESS: u32 = 0xffff_fff3;
 
 /// struct tcmsg
 fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
@@ -37,6 +38,8 @@ pub(crate) enum Action<'a> {
     Track,
     /// Drops it (act_gact).
     Drop,
+    /// Has a device receive it as it is (act_mirred).
+    Receive(u32),
 }
 
 /// Which packets a filter matches.
@@ -64,12 +67,19 @@ pub(crate) fn add_clsact(index: u32) -> Result<()> {
 
 /// Adds a filter at a device's ingress, behind those of a lower `priority`.
 pub(crate) fn add_filter(index: u32, priority: u16, what: Match, action: Action<'_>) -> Result<()> {
+    filter(index, CLSACT_INGRESS, priority, what, action)
+}
+
+/// Has another device receive what a device is about to transmit. Unlike a way
+/// through a pair, this takes nothing off a packet that the host attached.
+pub(crate) fn turn_round(index: u32, other: u32) -> Result<()> {
+    add_clsact(index)?;
+    filter(index, CLSACT_EGRESS, 1, Match::All, Action::Receive(other))
+}
+
+fn filter(index: u32, hook: u32, priority: u16, what: Match, action: Action<'_>) -> Result<()> {
     let info = u32::from(priority) << 16 | every_protocol();
-    let filter = Raw::new(
-        RTM_NEWTFILTER,
-        CREATE,
-        &tcmsg(index, 0, CLSACT_INGRESS, info),
-    );
+    let filter = Raw::new(RTM_NEWTFILTER, CREATE, &tcmsg(index, 0, hook, info));
     match what {
         // TCA_MATCHALL_ACT = 2
         Match::All => filter
@@ -90,6 +100,9 @@ pub(crate) fn add_filter(index: u32, priority: u16, what: Match, action: Action<
 const CT_TRACKED: u16 = 1 << 3;
 const TC_ACT_UNSPEC: i32 = -1;
 const TC_ACT_SHOT: i32 = 2;
+const TC_ACT_STOLEN: i32 = 4;
+/// include/uapi/linux/tc_act/tc_mirred.h
+const TCA_INGRESS_REDIR: i32 = 3;
 
 fn every_protocol() -> u32 {
     u32::from((libc::ETH_P_ALL as u16).to_be())
@@ -113,6 +126,13 @@ fn add_action(filter: Raw, action: Action<'_>) -> Raw {
         Action::Drop => r
             .text(1, "gact")
             .nest(2, |r| r.attribute(2, &tc_gen(TC_ACT_SHOT))),
+        // TCA_MIRRED_PARMS = 2: struct tc_mirred
+        Action::Receive(other) => r.text(1, "mirred").nest(2, |r| {
+            let mut mirred = tc_gen(TC_ACT_STOLEN);
+            mirred.extend(TCA_INGRESS_REDIR.to_ne_bytes());
+            mirred.extend(other.to_ne_bytes());
+            r.attribute(2, &mirred)
+        }),
     })
 }
 

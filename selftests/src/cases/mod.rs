@@ -25,6 +25,7 @@ mod scrub;
 mod stale;
 pub(crate) mod stress;
 mod taps;
+mod turned;
 mod xdp;
 
 use std::sync::Arc;
@@ -99,6 +100,7 @@ pub(crate) fn all() -> Vec<Case> {
         counters::cases(),
         fields::cases(),
         scrub::cases(),
+        turned::cases(),
         xdp::cases(),
         taps::cases(),
         backlog::cases(),
