@@ -108,6 +108,14 @@ fn refusal(error: &libbpf_rs::Error) -> Stop {
     failed(reason, message).with(last.into_iter().rev().collect::<Vec<_>>().join("\n"))
 }
 
+/// A variable of a program, as it is now: the kernel writes to it behind the back
+/// of the compiler, which may keep what it has read once of anything else.
+fn now<T: Copy>(variable: &T) -> T {
+    // SAFETY: a reference is valid, aligned and initialised; each value that the
+    // program writes is one of T, which is made of integers.
+    unsafe { std::ptr::from_ref(variable).read_volatile() }
+}
+
 /// Room for an object that lives as long as the process: a case's few hundred
 /// bytes are not worth a self-referential type.
 fn room() -> &'static mut MaybeUninit<OpenObject> {

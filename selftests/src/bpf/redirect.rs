@@ -13,7 +13,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    Filter, attach, find, only, refusal, room,
+    Filter, attach, find, now, only, refusal, room,
     skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
     take_log,
 };
@@ -67,13 +67,17 @@ impl Redirect {
             .maps
             .bss_data
             .as_deref()
-            .map_or((0, 0), |b| (b.hits, b.probes))
+            .map_or((0, 0), |b| (now(&b.hits), now(&b.probes)))
     }
 
     /// skb->csum of the last probe that peer_checksum ran for; negative when its
     /// checksum was not CHECKSUM_COMPLETE.
     pub(crate) fn checksum(&self) -> i64 {
-        self.skel.maps.bss_data.as_deref().map_or(-1, |b| b.csum)
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or(-1, |b| now(&b.csum))
     }
 
     fn program(&self) -> Result<ProgramMut<'_>> {
