@@ -405,7 +405,9 @@ fn elsewhere(case: &CaseInfo) -> String {
             Expect::Pass => "passes".to_owned(),
             Expect::Fail { reason } => format!("fails: {reason}"),
             Expect::Hang => "hangs".to_owned(),
-            Expect::Splat => "makes the kernel warn".to_owned(),
+            Expect::Splat { kind, says } => {
+                format!("makes the kernel log a {kind} that says `{says}`")
+            }
             Expect::Skip => "is skipped".to_owned(),
         };
         format!("{arm}{bases}: {how}")
@@ -442,6 +444,7 @@ mod tests {
 
     fn mutation(breaks: &str, case: &str) -> Mutation {
         Mutation {
+            waits_ms: 0,
             patch: PathBuf::from("0001-p.patch"),
             subject: "Leave out x".into(),
             noticed_by: vec![case.into()],

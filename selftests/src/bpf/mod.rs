@@ -158,20 +158,28 @@ fn attach_all(object: &libbpf_rs::Object, names: &[&str]) -> Result<Vec<libbpf_r
         .collect()
 }
 
-/// How many programs, maps and links there are on this machine.
-pub(crate) fn loaded() -> (usize, usize, usize) {
+/// The ids of the programs, maps and links on this machine.
+pub(crate) fn loaded() -> (Vec<u32>, Vec<u32>, Vec<u32>) {
     let next = |get: unsafe extern "C" fn(u32, *mut u32) -> i32| {
         let mut id = 0;
-        let mut count = 0;
+        let mut ids = Vec::new();
         // SAFETY: all of them take an id and a pointer, here to a live u32.
         while unsafe { get(id, &raw mut id) } == 0 {
-            count += 1;
+            ids.push(id);
         }
-        count
+        ids
     };
     (
         next(libbpf_sys::bpf_prog_get_next_id),
         next(libbpf_sys::bpf_map_get_next_id),
         next(libbpf_sys::bpf_link_get_next_id),
     )
+}
+
+/// What programs with these ids are called, those that are still there.
+pub(crate) fn names(ids: &[u32]) -> Vec<String> {
+    libbpf_rs::query::ProgInfoIter::default()
+        .filter(|p| ids.contains(&p.id))
+        .map(|p| format!("{} ({})", p.name.to_string_lossy(), p.id))
+        .collect()
 }
