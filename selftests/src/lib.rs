@@ -96,7 +96,7 @@ enum Command {
     Tc(intree::TcArgs),
     /// Send packets through the helper while everything around it comes and goes, as root
     Stress {
-        /// Decides what happens, in which order, and how many packets are sent meanwhile
+        /// Decides what happens, in which order, over which devices, and how many packets are sent before and meanwhile
         #[arg(long, value_name = "SEED", default_value_t = 1)]
         seed: u64,
         /// How many packets to send

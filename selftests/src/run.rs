@@ -80,6 +80,9 @@ pub(crate) fn stress(
         for (what, count) in tally.done {
             events.push(figure(format!("stress.done.{what}"), count, "times"));
         }
+        for (what, count) in tally.meanwhile {
+            events.push(figure(format!("stress.during.{what}"), count, "packets"));
+        }
         Ok(events)
     })
 }

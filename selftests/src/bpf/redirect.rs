@@ -113,6 +113,14 @@ impl Redirect {
         attach::tcx_ingress(&self.program()?, ns, index)
     }
 
+    /// Has a link to another program run this one from now on.
+    pub(crate) fn takes_over(&self, link: &mut Link) -> Result<()> {
+        let object = libbpf_rs::skel::Skel::object(&self.skel);
+        let program = object.progs().find(|p| p.name() == self.program);
+        link.update_prog(&program.context("it was loaded")?)
+            .context("replacing the program of a link")
+    }
+
     /// Has a netkit pair run it for what one of its devices transmits; `index` is
     /// the primary one's. It is detached with the link.
     pub(crate) fn at_netkit(&self, ns: &Netns, index: u32) -> Result<Link> {
