@@ -5,7 +5,9 @@ use std::{env, path::PathBuf};
 
 use libbpf_cargo::SkeletonBuilder;
 
-const PROGRAMS: [&str; 6] = ["load", "observe", "path", "redirect", "refused", "xdp"];
+const PROGRAMS: [&str; 7] = [
+    "freed", "load", "observe", "path", "redirect", "refused", "xdp",
+];
 
 fn main() {
     let root =

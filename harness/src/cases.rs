@@ -230,7 +230,7 @@ fn never_seen_to_fail<'a>(
     cases
         .iter()
         .filter(|c| matches!(c.expect(Arm::Patched, DEFAULT_BASE).0, Expect::Pass))
-        .filter(|c| !mutations.iter().any(|m| m.is_noticed_by(&c.name)))
+        .filter(|c| !mutations.iter().any(|m| m.is_noticed_by(c, DEFAULT_BASE)))
         .map(|c| c.name.as_str())
 }
 
@@ -275,10 +275,15 @@ fn unknown(cases: &[CaseInfo], mutations: &[Mutation]) -> Result<()> {
         if let Some(id) = mutation.breaks.iter().find(|id| !known(id)) {
             return Err(request!("{patch} breaks `{id}`, which is no requirement"));
         }
-        let is_case = |glob: &&String| cases.iter().any(|c| glob_matches(glob, &c.name));
+        // Any case whose name matches and that runs there.
+        let is_case = |glob: &&String| {
+            let passes = |c: &CaseInfo| *c.expect(Arm::Patched, DEFAULT_BASE).0 == Expect::Pass;
+            let matches = |c: &&CaseInfo| glob_matches(glob, &c.name);
+            cases.iter().filter(matches).any(passes)
+        };
         if let Some(glob) = mutation.noticed_by.iter().find(|glob| !is_case(glob)) {
             return Err(request!(
-                "{patch} is to be noticed by `{glob}`, which is no case"
+                "{patch} is to be noticed by `{glob}`, which is no case that must pass on {DEFAULT_BASE}"
             ));
         }
     }
@@ -405,7 +410,9 @@ fn elsewhere(case: &CaseInfo) -> String {
             Expect::Pass => "passes".to_owned(),
             Expect::Fail { reason } => format!("fails: {reason}"),
             Expect::Hang => "hangs".to_owned(),
-            Expect::Splat => "makes the kernel warn".to_owned(),
+            Expect::Splat { kind, says } => {
+                format!("makes the kernel log a {kind} that says `{says}`")
+            }
             Expect::Skip => "is skipped".to_owned(),
         };
         format!("{arm}{bases}: {how}")
@@ -418,7 +425,7 @@ fn elsewhere(case: &CaseInfo) -> String {
 fn seen_to_fail_by(case: &CaseInfo, mutations: &[Mutation]) -> String {
     let numbers: Vec<&str> = mutations
         .iter()
-        .filter(|m| m.is_noticed_by(&case.name))
+        .filter(|m| m.is_noticed_by(case, DEFAULT_BASE))
         .filter_map(|m| m.patch.file_name()?.to_str()?.split('-').next())
         .collect();
     numbers.join(", ")
@@ -437,6 +444,7 @@ mod tests {
             proves: proves.iter().map(|p| (*p).to_owned()).collect(),
             expectations: vec![],
             deadline_ms: 1,
+            waits_ms: 0,
         }
     }
 
@@ -446,6 +454,7 @@ mod tests {
             subject: "Leave out x".into(),
             noticed_by: vec![case.into()],
             verdict: "fail".into(),
+            reasons: vec![],
             breaks: vec![breaks.into()],
         }
     }
@@ -485,6 +494,7 @@ mod tests {
         let unseen: Vec<&str> = never_seen_to_fail(&cases, &mutations).collect();
         assert_eq!(unseen, ["b"]);
         assert_eq!(seen_to_fail_by(&cases[0], &mutations), "0001");
+        assert_eq!(seen_to_fail_by(&cases[2], &[mutation("R1", "c")]), "");
         assert_eq!(
             elsewhere(&cases[2]),
             format!("all arms of {DEFAULT_BASE}: is skipped")

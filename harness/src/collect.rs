@@ -83,7 +83,7 @@ impl Collected {
             let allowed = job.allowed.allow(&report.splat, job.base).is_some();
             if !allowed {
                 match report.case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                    Some((case, _)) => case.report(&report.splat),
+                    Some((case, _)) => case.reports.push(report.splat.clone()),
                     None => {
                         fatal_outside |= report.splat.fatal;
                         let verdict = if report.splat.fatal {
@@ -106,7 +106,10 @@ impl Collected {
         let expected_end = batch.len() == 1
             && job.cases.iter().any(|c| {
                 c.name == batch[0]
-                    && matches!(c.expect(job.arm, job.base).0, Expect::Hang | Expect::Splat)
+                    && matches!(
+                        c.expect(job.arm, job.base).0,
+                        Expect::Hang | Expect::Splat { .. }
+                    )
             });
         let mut broken = false;
         if let Some((why, case)) = &seen.deadline {
@@ -131,7 +134,7 @@ impl Collected {
             }
         } else if let Some(why) = &seen.stream_lacks {
             broken = true;
-            let crashed = fatal_outside || self.seen.values().any(|(s, _)| s.fatal);
+            let crashed = fatal_outside || self.seen.values().any(|(s, _)| s.fatal());
             if !expected_end && !crashed {
                 let mut said = String::new();
                 for (who, words) in [
@@ -362,6 +365,7 @@ mod tests {
             proves: vec![],
             expectations: vec![],
             deadline_ms: 1,
+            waits_ms: 0,
         });
         let vng = VirtmeNg {
             program: "vng".into(),

@@ -13,12 +13,8 @@ pub struct Seen {
     pub started: bool,
     /// What the guest said it came to.
     pub outcome: Option<Outcome>,
-    /// Titles of the kernel's reports during it that no allowlist entry covers.
-    pub splats: Vec<String>,
-    /// One of them was a panic or an oops.
-    pub fatal: bool,
-    /// One of them was about something else than a kernel that does not go on.
-    pub beyond_lockup: bool,
+    /// The kernel's reports during it that no allowlist entry covers.
+    pub reports: Vec<Splat>,
     /// Its deadline passed.
     pub deadline_passed: bool,
 }
@@ -34,11 +30,26 @@ const LOCKUPS: [&str; 5] = [
 ];
 
 impl Seen {
-    /// Takes a report of the kernel that no allowlist entry covers.
-    pub fn report(&mut self, splat: &Splat) {
-        self.splats.push(splat.title.clone());
-        self.fatal |= splat.fatal;
-        self.beyond_lockup |= !LOCKUPS.contains(&splat.kind.as_str());
+    /// Whether the kernel could not go on.
+    pub fn fatal(&self) -> bool {
+        self.reports.iter().any(|r| r.fatal)
+    }
+
+    /// Whether each report is about a kernel that does not go on.
+    fn only_lockups(&self) -> bool {
+        let is_lockup = |r: &Splat| LOCKUPS.contains(&r.kind.as_str());
+        self.reports.iter().all(is_lockup)
+    }
+
+    /// Whether each report is of that kind and has a line that says so.
+    fn only(&self, kind: &str, says: &str) -> bool {
+        let says = |r: &Splat| r.title.contains(says) || r.lines.iter().any(|l| l.contains(says));
+        self.reports.iter().all(|r| r.kind == kind && says(r))
+    }
+
+    fn titles(&self) -> String {
+        let titles: Vec<&str> = self.reports.iter().map(|r| r.title.as_str()).collect();
+        titles.join("; ")
     }
 }
 
@@ -47,21 +58,27 @@ pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, St
     let (expect, declared) = case.expect(arm, base);
     let declared = || declared.to_owned();
     // No case declares that it ends the kernel.
-    if seen.fatal {
-        return (Verdict::Crash, seen.splats.join("; "));
+    if seen.fatal() {
+        return (Verdict::Crash, seen.titles());
     }
     if seen.deadline_passed {
         return match expect {
             // It had to hang, and not to corrupt memory on the way.
-            Expect::Hang if seen.beyond_lockup => (Verdict::Splat, seen.splats.join("; ")),
-            Expect::Hang => (Verdict::ExpectedFail, declared()),
+            Expect::Hang if seen.only_lockups() => (Verdict::ExpectedFail, declared()),
+            Expect::Hang => (Verdict::Splat, seen.titles()),
             _ => (Verdict::Hang, "its deadline passed without an end".into()),
         };
     }
-    if !seen.splats.is_empty() {
+    if !seen.reports.is_empty() {
         return match expect {
-            Expect::Splat => (Verdict::ExpectedFail, declared()),
-            _ => (Verdict::Splat, seen.splats.join("; ")),
+            Expect::Splat { kind, says } if seen.only(kind, says) => {
+                (Verdict::ExpectedFail, declared())
+            }
+            Expect::Splat { .. } => (
+                Verdict::Splat,
+                format!("it had to {} here, but: {}", words(expect), seen.titles()),
+            ),
+            _ => (Verdict::Splat, seen.titles()),
         };
     }
     match (&seen.outcome, expect) {
@@ -124,7 +141,9 @@ fn words(expect: &Expect) -> String {
         Expect::Pass => "pass".into(),
         Expect::Fail { reason } => format!("fail with {reason}"),
         Expect::Hang => "hang".into(),
-        Expect::Splat => "make the kernel report".into(),
+        Expect::Splat { kind, says } => {
+            format!("make the kernel log a {kind} that says `{says}`")
+        }
         Expect::Skip => "be skipped".into(),
     }
 }
@@ -147,6 +166,7 @@ mod tests {
                 why: "declared".into(),
             }],
             deadline_ms: 1,
+            waits_ms: 0,
         }
     }
 
@@ -156,6 +176,24 @@ mod tests {
             message: "m".into(),
             context: vec![],
         }))
+    }
+
+    fn report(kind: &str, lines: &[&str]) -> Splat {
+        Splat {
+            kind: kind.into(),
+            title: kind.into(),
+            fingerprint: String::new(),
+            lines: lines.iter().map(|l| (*l).to_owned()).collect(),
+            count: 1,
+            fatal: false,
+        }
+    }
+
+    fn warning() -> Expect {
+        Expect::Splat {
+            kind: "warning".into(),
+            says: "more queues".into(),
+        }
     }
 
     fn verdict(expect: Expect, seen: &Seen) -> Verdict {
@@ -186,7 +224,7 @@ mod tests {
                 },
             ),
             ("hang", Expect::Hang),
-            ("splat", Expect::Splat),
+            ("splat", warning()),
             ("skip", Expect::Skip),
         ];
         for (o, outcome) in &outcomes {
@@ -211,14 +249,40 @@ mod tests {
         let mut seen = Seen {
             started: true,
             outcome: Some(Outcome::Pass),
-            splats: vec!["WARNING".into()],
+            reports: vec![report("warning", &["cut here", "more queues than"])],
             ..Seen::default()
         };
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Splat);
-        assert_eq!(verdict(Expect::Splat, &seen), Verdict::ExpectedFail);
-        seen.fatal = true;
+        assert_eq!(verdict(warning(), &seen), Verdict::ExpectedFail);
+        seen.reports[0].fatal = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Crash);
-        assert_eq!(verdict(Expect::Splat, &seen), Verdict::Crash);
+        assert_eq!(verdict(warning(), &seen), Verdict::Crash);
+    }
+
+    /// Verify that a declared report is that report: another of its kind, one of
+    /// another kind, or another besides, is not what was declared.
+    #[test]
+    fn a_declared_report_is_no_licence() {
+        let declared = || report("warning", &["cut here", "more queues than"]);
+        let after = |reports: Vec<Splat>| {
+            let seen = Seen {
+                started: true,
+                outcome: Some(Outcome::Pass),
+                reports,
+                ..Seen::default()
+            };
+            verdict(warning(), &seen)
+        };
+        let (kasan, other) = (
+            report("kasan", &["BUG: KASAN: more queues than"]),
+            report("warning", &["cut here", "something else"]),
+        );
+        assert_eq!(after(vec![declared()]), Verdict::ExpectedFail);
+        assert_eq!(after(vec![declared(), declared()]), Verdict::ExpectedFail);
+        for bad in [kasan, other] {
+            assert_eq!(after(vec![bad.clone()]), Verdict::Splat, "{}", bad.title);
+            assert_eq!(after(vec![declared(), bad]), Verdict::Splat);
+        }
     }
 
     /// Verify that what never ended is lost, hung or missing, never a pass.
@@ -244,13 +308,9 @@ mod tests {
                 deadline_passed: true,
                 ..Seen::default()
             };
-            seen.report(&Splat {
-                kind: kind.into(),
-                title: kind.into(),
-                fingerprint: String::new(),
-                lines: vec![],
-                count: 1,
+            seen.reports.push(Splat {
                 fatal,
+                ..report(kind, &[])
             });
             verdict(Expect::Hang, &seen)
         };

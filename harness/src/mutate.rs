@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use protocol::Arm;
+use protocol::{Arm, CaseInfo, Expect, Outcome, reason};
 
 use crate::{
     cli::{self, ArmFlag, Verify},
@@ -34,14 +34,31 @@ pub struct Mutation {
     /// The verdict that they must come to, as results.json spells it; `fail or
     /// splat` where it is chance which of two bad ones comes first.
     pub verdict: String,
+    /// The reasons, any of which cases that fail must have; any but that a case
+    /// could not be set up where none is named.
+    pub reasons: Vec<String>,
     /// The requirements that it breaks.
     pub breaks: Vec<String>,
 }
 
 impl Mutation {
-    /// Whether this case must notice.
-    pub fn is_noticed_by(&self, case: &str) -> bool {
-        self.noticed_by.iter().any(|glob| glob_matches(glob, case))
+    /// Whether this case must notice on a base: one that is skipped there, or that
+    /// must not pass even over a series that is right, sees nothing.
+    pub fn is_noticed_by(&self, case: &CaseInfo, base: &str) -> bool {
+        let named = |glob: &String| glob_matches(glob, &case.name);
+        self.noticed_by.iter().any(named) && *case.expect(Arm::Patched, base).0 == Expect::Pass
+    }
+
+    /// Whether a case that ended so has seen what this breaks.
+    fn is_due(&self, verdict: Verdict, outcome: Option<&Outcome>) -> bool {
+        let due = self.verdict.split(" or ").any(|due| due == verdict.word());
+        match outcome {
+            Some(Outcome::Fail(failure)) if self.reasons.is_empty() => {
+                due && failure.reason != reason::SETUP
+            }
+            Some(Outcome::Fail(failure)) => due && self.reasons.contains(&failure.reason),
+            _ => due,
+        }
     }
 }
 
@@ -138,6 +155,7 @@ fn parse(text: &str, patch: &Path) -> Result<Mutation> {
         subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
         noticed_by: words("Noticed-by")?,
         verdict: verdict(&field("Verdict")?, patch)?,
+        reasons: reasons(lines("Reason").next(), patch)?,
         breaks: words("Breaks")?,
     })
 }
@@ -154,6 +172,18 @@ fn verdict(text: &str, patch: &Path) -> Result<String> {
     } else {
         Err(request!("{}: `{text}` is no bad verdict", patch.display()))
     }
+}
+
+/// `wrong-count or not-delivered`; tokens of the protocol only.
+fn reasons(text: Option<&str>, patch: &Path) -> Result<Vec<String>> {
+    let words = text.into_iter().flat_map(|t| t.trim().split(" or "));
+    let known = |word: &str| reason::ALL.contains(&word);
+    words
+        .map(|word| match known(word) {
+            true => Ok(word.to_owned()),
+            false => Err(request!("{}: `{word}` is no reason", patch.display())),
+        })
+        .collect()
 }
 
 /// Runs the cases that must notice on the series with the mutation on top.
@@ -184,24 +214,29 @@ fn noticed(results: &Results, mutation: &Mutation) -> Option<String> {
     let Some(run) = results.runs.iter().find(|r| r.arm == Arm::Patched) else {
         return Some("the broken series was not run".into());
     };
-    let all = |glob: &String| run.cases.iter().any(|c| glob_matches(glob, &c.name));
-    if let Some(glob) = mutation.noticed_by.iter().find(|glob| !all(glob)) {
-        return Some(format!("{glob} was not run"));
+    // A case that cannot run here says nothing of this kernel, broken or not.
+    let ran = || {
+        run.cases
+            .iter()
+            .filter(|c| c.verdict != Verdict::ExpectedSkip)
+    };
+    let any = |glob: &String| ran().any(|c| glob_matches(glob, &c.name));
+    if let Some(glob) = mutation.noticed_by.iter().find(|glob| !any(glob)) {
+        return Some(format!("{glob} was not run, or skipped"));
     }
-    let is_due = |v: Verdict| mutation.verdict.split(" or ").any(|due| due == v.word());
-    let other: Vec<String> = run
-        .cases
-        .iter()
-        // A case that cannot run here says nothing of this kernel, broken or not.
-        .filter(|c| !is_due(c.verdict) && c.verdict != Verdict::ExpectedSkip)
+    let other: Vec<String> = ran()
+        .filter(|c| !mutation.is_due(c.verdict, c.outcome.as_ref()))
         .map(|c| format!("{} came to {}: {}", c.name, c.verdict, c.why))
         .collect();
     if other.is_empty() && !results.is_good() {
         return None;
     }
+    let due = match mutation.reasons.as_slice() {
+        [] => mutation.verdict.clone(),
+        reasons => format!("{} with {}", mutation.verdict, reasons.join(" or ")),
+    };
     Some(format!(
-        "{} is due: {}; the run: {}: {}",
-        mutation.verdict,
+        "{due} is due: {}; the run: {}: {}",
         other.join("; "),
         run.verdict,
         run.why
@@ -225,7 +260,7 @@ mod tests {
         );
         assert_eq!(m.breaks, ["R1", "carry"]);
         assert_eq!(m.noticed_by, ["case_a", "b_*", "c"]);
-        assert!(m.is_noticed_by("b_1") && !m.is_noticed_by("case_b"));
+        assert!(m.reasons.is_empty());
         for (due, fine) in [
             ("fail or splat", true),
             ("fail or pass", false),
@@ -241,6 +276,89 @@ mod tests {
             )
             .is_err()
         );
+    }
+
+    fn mutation(headers: &str) -> Result<Mutation> {
+        let text = format!("Subject: x\n\nBreaks: R1\nNoticed-by: b_*\n{headers}---\n");
+        parse(&text, Path::new("p"))
+    }
+
+    /// Verify that a case notices by its name and where it must pass, and that
+    /// one which is skipped on a base does not notice there.
+    #[test]
+    fn what_is_skipped_notices_nothing() {
+        let m = mutation("Verdict: fail\n").unwrap();
+        let mut case = CaseInfo {
+            name: "b_1".into(),
+            summary: String::new(),
+            proves: vec![],
+            expectations: vec![protocol::Expectation {
+                arm: None,
+                bases: vec!["6.12".into()],
+                expect: Expect::Skip,
+                why: "w".into(),
+            }],
+            deadline_ms: 1,
+            waits_ms: 0,
+        };
+        assert!(m.is_noticed_by(&case, "7.3"));
+        assert!(!m.is_noticed_by(&case, "6.12"));
+        case.name = "case_b".into();
+        assert!(!m.is_noticed_by(&case, "7.3"));
+    }
+
+    /// Verify that a case that could not be set up has noticed nothing unless the
+    /// mutation says so, and that a reason that is named must be the one.
+    #[test]
+    fn reasons_must_be_the_ones_named() {
+        let fails = |headers: &str, reason: &str| {
+            let outcome = Outcome::Fail(protocol::Failure {
+                reason: reason.into(),
+                message: String::new(),
+                context: vec![],
+            });
+            let m = mutation(headers).unwrap();
+            m.is_due(Verdict::Fail, Some(&outcome))
+        };
+        let plain = "Verdict: fail\n";
+        assert!(fails(plain, "wrong-count") && fails(plain, "not-delivered"));
+        assert!(!fails(plain, "setup"));
+        let one = "Verdict: fail\nReason: wrong-count or not-delivered\n";
+        assert!(fails(one, "wrong-count") && fails(one, "not-delivered"));
+        assert!(!fails(one, "wrong-value") && !fails(one, "setup"));
+        assert!(fails("Verdict: fail\nReason: setup\n", "setup"));
+        assert!(mutation("Verdict: fail\nReason: slip\n").is_err());
+        let hangs = mutation("Verdict: hang\n").unwrap();
+        assert!(hangs.is_due(Verdict::Hang, None));
+        assert!(!hangs.is_due(Verdict::Fail, None));
+    }
+
+    /// Verify that a run notices when the cases that are named fail, and neither
+    /// when all of a pattern's are skipped nor when one could not be set up.
+    #[test]
+    fn runs_notice() {
+        let m = mutation("Verdict: fail\n").unwrap();
+        let came = |verdict, reason: Option<&str>| {
+            let mut results = crate::report::sample::good();
+            results.runs.retain(|r| r.arm == Arm::Patched);
+            let run = &mut results.runs[0];
+            run.cases.truncate(1);
+            run.verdict = Verdict::Fail;
+            run.cases[0].name = "b_1".into();
+            run.cases[0].verdict = verdict;
+            run.cases[0].outcome = reason.map(|reason| {
+                Outcome::Fail(protocol::Failure {
+                    reason: reason.into(),
+                    message: String::new(),
+                    context: vec![],
+                })
+            });
+            noticed(&results, &m)
+        };
+        assert_eq!(came(Verdict::Fail, Some("wrong-count")), None);
+        assert!(came(Verdict::Fail, Some("setup")).is_some());
+        assert!(came(Verdict::Pass, None).is_some());
+        assert!(came(Verdict::ExpectedSkip, None).is_some());
     }
 
     /// Verify that a damaged mutation is refused, or says which bad verdict is due.

@@ -114,8 +114,12 @@ pub fn run(job: &Job<'_>, progress: &Progress) -> Result<Run> {
 /// The batches of cases, one for each boot: a case that is declared to bring
 /// the guest down has a boot of its own, after all others.
 fn plan(job: &Job<'_>) -> VecDeque<Vec<String>> {
-    let ends_guest =
-        |c: &&CaseInfo| matches!(c.expect(job.arm, job.base).0, Expect::Hang | Expect::Splat);
+    let ends_guest = |c: &&CaseInfo| {
+        matches!(
+            c.expect(job.arm, job.base).0,
+            Expect::Hang | Expect::Splat { .. }
+        )
+    };
     let (alone, together): (Vec<_>, Vec<_>) = job.cases.iter().partition(ends_guest);
     let mut plan = VecDeque::new();
     if !together.is_empty() {
@@ -179,12 +183,13 @@ fn boot_once(
 fn deadlines(job: &Job<'_>) -> Deadlines {
     let scale = job.accel.scale() * if job.flavor == "default" { 1 } else { 4 };
     let limit = |ms: u64| Duration::from_millis(ms) * scale;
+    let of_case = |c: &CaseInfo| limit(c.deadline_ms) + Duration::from_millis(c.waits_ms);
     Deadlines {
         boot: job.boot_limit * scale,
         cases: job
             .cases
             .iter()
-            .map(|c| (c.name.clone(), limit(c.deadline_ms)))
+            .map(|c| (c.name.clone(), of_case(c)))
             .collect(),
         between: limit(12_000),
         shutdown: limit(12_000),

@@ -100,7 +100,8 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
             println!("{:>10} {:<8} {}", metric.value, metric.unit, metric.name);
         }
         println!(
-            "seed {}: the same things in the same order again",
+            "seed {}: it has the same rounds again, which the kernel log names: what happens, in which order, over which \
+             devices, and how many packets are sent before and meanwhile; what a packet meets is chance",
             request.seed
         );
     }

@@ -64,6 +64,7 @@ const HOLDS: &[(&str, &[&str])] = &[
     ("hard_lockup", &["hard_lockup loop 1"]),
     ("hung_task", &["hung_task a 1"]),
     ("kmemleak", &["kmemleak a 1", "kmemleak - 1"]),
+    ("left_in_memory", &["left_in_memory - 1"]),
     ("kmemleak_off", &["kmemleak - 1", "kmemleak - 1"]),
     ("refcount", &["refcount a 1"]),
     ("ref_tracker", &["ref_tracker a 1", "ref_tracker - 1"]),

@@ -83,8 +83,13 @@ pub enum Expect {
     },
     /// Never come to an end: the kernel locks up (and the guest with it).
     Hang,
-    /// Bring the kernel down or make it log a report.
-    Splat,
+    /// Make the kernel log a report, and go on.
+    Splat {
+        /// What the report is called in vm/splats.toml: `warning`.
+        kind: String,
+        /// A part of one of its lines, which tells it from others of its kind.
+        says: String,
+    },
     /// Be skipped: the base lacks what the case needs.
     Skip,
 }
@@ -118,8 +123,12 @@ pub struct CaseInfo {
     /// Where it must not pass. The first that speaks of a kernel holds; where
     /// none does, it must pass.
     pub expectations: Vec<Expectation>,
-    /// How long it may take without emulation, milliseconds.
+    /// How long it may work without emulation, milliseconds.
     pub deadline_ms: u64,
+    /// How long it may wait besides for what must come, milliseconds: the same
+    /// however slow the machine.
+    #[serde(default)]
+    pub waits_ms: u64,
 }
 
 impl CaseInfo {
@@ -146,6 +155,7 @@ mod tests {
             proves: vec![],
             expectations,
             deadline_ms: 1000,
+            waits_ms: 0,
         }
     }
 

@@ -23,23 +23,18 @@ pub(crate) enum Stop {
 /// What a case comes to.
 pub(crate) type Verdict = Result<(), Stop>;
 
-/// A failure with a reason out of [`protocol::reason`]. Where packets went
-/// wrong it has the counters of every namespace of the case along: they are
-/// gone a moment later.
+/// A failure with a reason out of [`protocol::reason`], and with the counters of
+/// every namespace of the case, which are gone a moment later: unless a program
+/// was refused or taken, which has nothing to do with packets.
 pub(crate) fn failed(reason: &str, message: impl Into<String>) -> Stop {
-    let of_packets = [
-        why::NOT_DELIVERED,
-        why::WRONGLY_DELIVERED,
-        why::WRONG_COUNT,
-        why::WRONG_VALUE,
-    ];
+    let of_programs = [why::HELPER_UNKNOWN, why::REFUSED, why::WRONGLY_ACCEPTED];
     Stop::Failed(Failure {
         reason: reason.into(),
         message: message.into(),
-        context: if of_packets.contains(&reason) {
-            scene::counters()
-        } else {
+        context: if of_programs.contains(&reason) {
             Vec::new()
+        } else {
+            scene::counters()
         },
     })
 }
@@ -64,6 +59,11 @@ impl From<anyhow::Error> for Stop {
 /// How long something that must come may take. It takes microseconds; the rest
 /// is for a machine that is so busy that a CPU of the guest stands still.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
+
+/// The longest that a case waits in all: for a connection, for what comes over
+/// it, and for what it leaves to go. Its deadline is longer than this, or a case
+/// that failed is taken for one that hangs.
+pub(crate) const WAITS: Duration = LONG.saturating_mul(3);
 
 static PATIENCE_MS: AtomicU64 = AtomicU64::new(LONG.as_millis() as u64);
 

@@ -2,18 +2,21 @@
 //! Memory that nothing refers to any more, where the kernel can look for it
 //! (CONFIG_DEBUG_KMEMLEAK).
 
-use std::{fs, path::Path, thread, time::Duration};
+use std::{collections::HashSet, fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
-use crate::report::mark;
+use crate::{report::mark, traces::Machine};
 
 const DEBUGFS: &str = "/sys/kernel/debug";
 const FILE: &str = "/sys/kernel/debug/kmemleak";
 
 /// Has the jiffies, which kmemleak gives and no clock for programs does.
 const TIMERS: &str = "/proc/timer_list";
+
+/// How what is said of an object begins.
+const OBJECT: &str = "unreferenced object ";
 
 /// What was allocated this recently is not reported: MSECS_MIN_AGE of mm/kmemleak.c.
 const YOUNG: Duration = Duration::from_millis(5_500);
@@ -37,13 +40,51 @@ pub(crate) fn prepare() {
     }
 }
 
-/// Forgets what leaked before the first case: it is not theirs.
-pub(crate) fn forget() -> Result<()> {
-    if can_be_found() {
+/// What leaked before the first case, by address: it is not theirs.
+#[derive(Debug, Default)]
+pub(crate) struct Before(HashSet<String>);
+
+impl Before {
+    /// Looks for it. In a guest it is forgotten; on somebody's machine it is
+    /// theirs to keep, and to look at.
+    pub(crate) fn now(machine: Machine) -> Result<Self> {
+        if !can_be_found() {
+            return Ok(Self::default());
+        }
         write("scan")?;
-        write("clear")?;
+        if machine == Machine::Guest {
+            write("clear")?;
+            return Ok(Self::default());
+        }
+        Ok(Self(objects(&found()?).map(str::to_owned).collect()))
     }
-    Ok(())
+}
+
+/// The addresses of the objects in a report.
+fn objects(report: &str) -> impl Iterator<Item = &str> {
+    let address = |line: &str| -> Option<usize> {
+        let rest = line.strip_prefix(OBJECT)?;
+        rest.find(' ').map(|at| OBJECT.len() + at)
+    };
+    report
+        .lines()
+        .filter_map(move |line| Some(&line[OBJECT.len()..address(line)?]))
+}
+
+/// The part of a report that is about objects that were not there before.
+fn without(report: &str, before: &Before) -> String {
+    let mut kept = String::new();
+    let mut keep = true;
+    for line in report.lines() {
+        if let Some(address) = objects(line).next() {
+            keep = !before.0.contains(address);
+        }
+        if keep {
+            kept += line;
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// When a case ran, in jiffies: kmemleak says in them when something was allocated.
@@ -80,10 +121,10 @@ impl Span {
 
 /// Looks for leaks. The kernel logs how many it found, upon which the host
 /// reports them; what they are goes to the log as well, each behind the case
-/// during which it was allocated.
-pub(crate) fn look(spans: &[Span]) -> Result<()> {
+/// during which it was allocated. Gives those lines.
+pub(crate) fn look(spans: &[Span], before: &Before) -> Result<Vec<String>> {
     if !can_be_found() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     thread::sleep(YOUNG);
     // A pointer that was on its way from one object to another during a scan
@@ -91,11 +132,16 @@ pub(crate) fn look(spans: &[Span]) -> Result<()> {
     for _ in 0..3 {
         write("scan")?;
     }
-    let found = fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))?;
-    for line in told(&found, spans).iter().take(100) {
+    let mut lines = told(&without(&found()?, before), spans);
+    lines.truncate(100);
+    for line in &lines {
         mark(line);
     }
-    Ok(())
+    Ok(lines)
+}
+
+fn found() -> Result<String> {
+    fs::read_to_string(FILE).with_context(|| format!("reading {FILE}"))
 }
 
 /// The lines of a report, with the case added to those that have jiffies.
@@ -128,7 +174,18 @@ fn write(what: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Span, number_after, told};
+    use super::{Before, Span, number_after, objects, told, without};
+
+    /// Verify that what was there before is left out, whole, and nothing else.
+    #[test]
+    fn leaks_of_others() {
+        let old = "unreferenced object 0xff01 (size 232):\n  comm \"x\", pid 1, jiffies 1\n";
+        let new = "unreferenced object 0xff02 (size 64):\n  comm \"y\", pid 2, jiffies 2\n";
+        let before = Before(objects(old).map(str::to_owned).collect());
+        assert_eq!(without(&format!("{old}{new}"), &before), new);
+        assert_eq!(without(old, &before), "");
+        assert_eq!(without(old, &Before::default()), old);
+    }
 
     /// Verify that what leaked is told with the case that it was allocated in,
     /// in the words of old and new kernels.

@@ -13,6 +13,8 @@ mod intree;
 mod ipvs;
 mod leaks;
 mod link;
+mod list;
+mod memory;
 mod netlink;
 mod netns;
 mod probe;
@@ -34,15 +36,22 @@ pub use self::bench::paths;
 
 /// The tc selftests of bpf_redirect_peer().
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(
+    version,
+    args_conflicts_with_subcommands = true,
+    arg_required_else_help = true
+)]
 struct Cli {
+    /// The same as `list`
+    #[arg(long)]
+    list: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Print each case and what it proves
+    /// Print each case: what it proves, where it must pass, how it ends elsewhere
     List {
         /// As JSON, with everything that it promises
         #[arg(long)]
@@ -78,16 +87,16 @@ enum Command {
         /// Wait only so long for what must come, in milliseconds: for a kernel on which most cases fail
         #[arg(long, value_name = "MS")]
         patience: Option<u64>,
-        /// Without --port: run also what hangs a kernel that has upstream's helper
+        /// Without --port: run also what hangs, oopses or leaks on some kernels
         #[arg(long)]
-        even_if_it_hangs: bool,
+        even_if_dangerous: bool,
     },
     /// What the kernel's own selftest of 5.10 gets as `tc`
     #[command(hide = true)]
     Tc(intree::TcArgs),
     /// Send packets through the helper while everything around it comes and goes, as root
     Stress {
-        /// Decides what happens, in which order, and how many packets are sent meanwhile
+        /// Decides what happens, in which order, over which devices, and how many packets are sent before and meanwhile
         #[arg(long, value_name = "SEED", default_value_t = 1)]
         seed: u64,
         /// How many packets to send
@@ -99,17 +108,31 @@ enum Command {
         /// As for `run`
         #[arg(long, value_name = "PORT")]
         port: Option<String>,
+        /// As for `run`: without --port, needed
+        #[arg(long)]
+        even_if_dangerous: bool,
     },
 }
 
 /// What the program does: parses its arguments and dispatches.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let cli = Cli::parse();
+    // `--list` is a command of its own, and no command at all prints the help.
+    let listed = cli.list.then_some(Command::List {
+        json: false,
+        faults: false,
+        in_tree: None,
+    });
+    let Some(command) = cli.command.or(listed) else {
+        eprintln!("error: no command: `selftests --help` names them");
+        return ExitCode::from(2);
+    };
+    let result = match command {
         Command::List {
             json,
             faults,
             in_tree,
-        } => run::list(json, faults, in_tree.as_deref()),
+        } => list::list(json, faults, in_tree.as_deref()),
         Command::Bench(args) => bench::bench(&args),
         Command::Load(args) => bench::load(&args),
         Command::Tc(args) => intree::tc(&args),
@@ -120,17 +143,18 @@ pub fn main() -> ExitCode {
             port,
             shuffle,
             patience,
-            even_if_it_hangs,
+            even_if_dangerous,
         } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref()).and_then(|chosen| {
             patience.into_iter().for_each(fail::wait_only);
-            run::run(chosen, port.as_deref(), shuffle, even_if_it_hangs)
+            run::run(chosen, port.as_deref(), shuffle, even_if_dangerous)
         }),
         Command::Stress {
             seed,
             packets,
             describe,
             port,
-        } => run::stress(seed, packets, describe, port.as_deref()),
+            even_if_dangerous,
+        } => run::stress(seed, packets, describe, port.as_deref(), even_if_dangerous),
     };
     result.unwrap_or_else(|e| {
         eprintln!("error: {e:#}");

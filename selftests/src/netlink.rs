@@ -103,6 +103,64 @@ pub(crate) fn namespaces() -> Result<usize> {
     }
 }
 
+/// Everything that the kernel has of a kind, for which there are no types: the C
+/// struct and the attributes of each.
+pub(crate) fn dump(kind: u16, body: &[u8]) -> Result<Vec<Vec<u8>>> {
+    let mut request = Raw::new(kind, NLM_F_DUMP, body);
+    let length = request.bytes.len() as u32;
+    request.bytes[..4].copy_from_slice(&length.to_ne_bytes());
+    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket
+        .send(&request.bytes, 0)
+        .context("asking for a list over netlink")?;
+    let mut found = Vec::new();
+    loop {
+        let (answer, _) = socket
+            .recv_from_full()
+            .context("waiting for a list over netlink")?;
+        if !messages(&answer, kind, &mut found)? {
+            return Ok(found);
+        }
+    }
+}
+
+/// Takes the bodies of messages that answer to `kind`; gives whether more come.
+fn messages(mut rest: &[u8], asked: u16, found: &mut Vec<Vec<u8>>) -> Result<bool> {
+    const NLMSG_DONE: u16 = 3;
+    while let (Some(head), Some(kind)) = (rest.first_chunk::<4>(), rest.get(4..6)) {
+        let length = u32::from_ne_bytes(*head) as usize;
+        let body = rest
+            .get(HEADER..length)
+            .context("the kernel's answer over netlink ends early")?;
+        let kind = u16::from_ne_bytes([kind[0], kind[1]]);
+        match kind {
+            NLMSG_DONE => return Ok(false),
+            // include/uapi/linux/rtnetlink.h: NEW, DEL, GET and SET of one kind.
+            _ if kind / 4 == asked / 4 => found.push(body.to_vec()),
+            other => bail!("the kernel answered with a message of type {other}"),
+        }
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+/// The attributes of a message or of another one, by type.
+pub(crate) fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
+    const TYPE: u16 = 0x3fff;
+    let mut found = Vec::new();
+    while let Some(&[l0, l1, k0, k1]) = rest.first_chunk::<4>() {
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let Some(value) = rest.get(4..length) else {
+            break;
+        };
+        found.push((u16::from_ne_bytes([k0, k1]) & TYPE, value));
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
 /// Has the current namespace give another one an id.
 pub(crate) fn give_id(ns: BorrowedFd<'_>) -> Result<()> {
     let mut message = NsidMessage::default();
@@ -188,6 +246,32 @@ mod tests {
         assert_eq!(super::reason(&answer[..answer.len() - 1]), None);
         answer[7] = 0;
         assert_eq!(super::reason(&answer), None);
+    }
+
+    /// Verify that a list ends where the kernel says so, that messages and
+    /// attributes are told apart, and that half of one is none.
+    #[test]
+    fn lists() {
+        let message = |kind: u16, body: &[u8]| {
+            let mut raw = Raw::new(kind, 0, body).bytes;
+            let length = raw.len() as u32;
+            raw[..4].copy_from_slice(&length.to_ne_bytes());
+            raw
+        };
+        let one = Raw::new(0, 0, &[]).attribute(7, &[1, 2, 3]).text(1, "ab");
+        let body = one.bytes[16..].to_vec();
+        assert_eq!(
+            super::attributes(&body),
+            [(7, [1, 2, 3].as_slice()), (1, b"ab\0")]
+        );
+        assert!(super::attributes(&body[..6]).is_empty());
+        let mut found = Vec::new();
+        let mut read = |bytes: &[u8]| super::messages(bytes, 38, &mut found);
+        assert!(read(&message(36, &body)).unwrap());
+        assert!(!read(&[message(36, &body), message(3, &[0; 4])].concat()).unwrap());
+        assert!(read(&message(2, &[0; 4])).is_err());
+        assert!(read(&message(36, &body)[..20]).is_err());
+        assert_eq!(found, [body.clone(), body]);
     }
 
     /// Verify that attributes are padded, and that the length of a nest is

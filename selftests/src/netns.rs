@@ -3,10 +3,9 @@
 //! to them, so a case that fails leaves none behind.
 
 use std::{
-    cell::RefCell,
     fs::File,
     os::fd::{AsFd, BorrowedFd},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use anyhow::{Context, Result};
@@ -22,10 +21,9 @@ pub(crate) struct Netns {
     file: Arc<File>,
 }
 
-thread_local! {
-    /// Those that this thread made, for a look at them when something fails.
-    static MADE: RefCell<Vec<(&'static str, Weak<File>)>> = const { RefCell::new(Vec::new()) };
-}
+/// Those that a case made, for a look at them when something fails: by it, or
+/// by whoever sees what it has left behind.
+static MADE: Mutex<Vec<(&'static str, Weak<File>)>> = Mutex::new(Vec::new());
 
 fn current() -> Result<File> {
     File::open("/proc/thread-self/ns/net").context("opening this thread's network namespace")
@@ -52,7 +50,8 @@ impl Netns {
                 sysctl(path, value)?;
             }
             let file = Arc::new(file);
-            MADE.with_borrow_mut(|all| all.push((name, Arc::downgrade(&file))));
+            let mut all = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push((name, Arc::downgrade(&file)));
             Ok(Self { name, file })
         });
         setns(before, CloneFlags::CLONE_NEWNET).context("going back to the first namespace")?;
@@ -71,14 +70,13 @@ impl Netns {
         result
     }
 
-    /// The namespaces that this thread made and that are still there.
+    /// The namespaces that were made and that this process still holds.
     pub(crate) fn alive() -> Vec<Self> {
-        MADE.with_borrow_mut(|all| {
-            all.retain(|(_, file)| file.strong_count() > 0);
-            all.iter()
-                .filter_map(|(name, file)| file.upgrade().map(|file| Self { name, file }))
-                .collect()
-        })
+        let mut all = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(_, file)| file.strong_count() > 0);
+        all.iter()
+            .filter_map(|(name, file)| file.upgrade().map(|file| Self { name, file }))
+            .collect()
     }
 
     /// The namespace as a descriptor, for netlink.

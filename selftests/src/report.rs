@@ -109,6 +109,9 @@ impl Report {
                         }
                     }
                 }
+                if let Event::Log { text } = &event {
+                    println!("note  {text}");
+                }
                 if let Event::Metric { name, value, unit } = event {
                     println!("{name:<40} {value:>12.1} {unit}");
                 }
@@ -117,7 +120,17 @@ impl Report {
         }
     }
 
-    /// How many cases failed, where people are told; a host judges by itself.
+    /// Says what leaked. A host sees that in the kernel log.
+    pub(crate) fn leaks(&mut self, lines: &[String]) {
+        if let To::People { failed } = &mut self.to {
+            for line in lines {
+                println!("LEAK  {line}");
+            }
+            *failed += usize::from(!lines.is_empty());
+        }
+    }
+
+    /// How many cases failed, or left memory behind, where people are told; a host judges by itself.
     pub(crate) fn failed(&self) -> usize {
         match self.to {
             To::Port(_) => 0,
@@ -154,5 +167,20 @@ fn find_port() -> Result<PathBuf> {
 pub(crate) fn mark(text: &str) {
     if let Ok(mut kmsg) = File::options().write(true).open("/dev/kmsg") {
         let _ = kmsg.write_all(text.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+
+    /// Verify that what leaks by hand is a failure.
+    #[test]
+    fn leaks_fail() {
+        let mut report = Report::to_people();
+        report.leaks(&[]);
+        assert_eq!(report.failed(), 0);
+        report.leaks(&["unreferenced object".into(), "  comm".into()]);
+        assert_eq!(report.failed(), 1);
     }
 }

@@ -10,31 +10,65 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::netns::Netns;
+use crate::{netns::Netns, tc};
 
 /// What the kernel may have said of it: as many last lines.
 const LINES: usize = 20;
 
-/// Fields of /proc/net/snmp that tell where a packet went.
-const FIELDS: [&str; 9] = [
+/// Fields of /proc/net/snmp and netstat that tell where a packet went.
+const FIELDS: [&str; 24] = [
+    "Ip InHdrErrors",
     "Ip InDelivers",
     "Ip InDiscards",
     "Ip InAddrErrors",
     "Ip InNoRoutes",
     "Ip ForwDatagrams",
+    "Icmp InErrors",
+    "Icmp InCsumErrors",
+    "Icmp InEchos",
+    "Icmp InEchoReps",
+    "Tcp AttemptFails",
+    "Tcp InSegs",
+    "Tcp InErrs",
+    "Tcp InCsumErrors",
+    "Tcp RetransSegs",
+    "Tcp OutRsts",
     "Udp InDatagrams",
     "Udp NoPorts",
     "Udp InErrors",
     "Udp InCsumErrors",
+    "TcpExt ListenDrops",
+    "TcpExt TCPTimeouts",
+    "TcpExt IPReversePathFilter",
+    "IpExt InNoRoutes",
 ];
 
-/// One line for each namespace of this thread that is still there: its devices
-/// that have seen packets, and what became of those in its IP stack.
+/// The same of /proc/net/snmp6, which has one name a line.
+const FIELDS_6: [&str; 14] = [
+    "Ip6InHdrErrors",
+    "Ip6InDelivers",
+    "Ip6InDiscards",
+    "Ip6InAddrErrors",
+    "Ip6InNoRoutes",
+    "Ip6OutForwDatagrams",
+    "Icmp6InErrors",
+    "Icmp6InCsumErrors",
+    "Icmp6InEchos",
+    "Icmp6InEchoReplies",
+    "Udp6InDatagrams",
+    "Udp6NoPorts",
+    "Udp6InErrors",
+    "Udp6InCsumErrors",
+];
+
+/// One line for each namespace of the case that is still there: its devices that
+/// have seen packets, what became of those in its IP stack and xfrm, and what
+/// went by the programs at its devices.
 pub(crate) fn counters() -> Vec<String> {
     Netns::alive()
         .iter()
         .map(|ns| {
-            let seen = ns.enter(|| Ok(format!("{}{}", devices()?, stack()?)));
+            let seen = ns.enter(|| Ok(format!("{}{}{}", devices()?, stack()?, filters()?)));
             match seen {
                 Ok(seen) if seen.is_empty() => format!("{}: no packets", ns.name),
                 Ok(seen) => format!("{}:{seen}", ns.name),
@@ -71,9 +105,59 @@ fn device(line: &str) -> Option<String> {
     })
 }
 
+/// Names of a namespace's devices, for a message: `src`, `dst, ipvl`.
+pub(crate) fn names(ns: &Netns) -> String {
+    let text = ns.enter(|| read("/proc/thread-self/net/dev"));
+    let text = text.unwrap_or_default();
+    let names = text.lines().skip(2).filter_map(|l| l.split_once(':'));
+    let names: Vec<&str> = names.map(|n| n.0.trim()).filter(|n| *n != "lo").collect();
+    names.join(", ")
+}
+
 /// As ` Udp NoPorts 1;`, what is 0 left out.
 fn stack() -> Result<String> {
-    Ok(fields(&read("/proc/thread-self/net/snmp")?))
+    let mut seen = fields(&read("/proc/thread-self/net/snmp")?);
+    seen += &fields(&read("/proc/thread-self/net/netstat")?);
+    // Without IPv6, or without xfrm, the kernel has no such file.
+    let known = |name: &str| FIELDS_6.contains(&name);
+    seen += &lines(
+        &read("/proc/thread-self/net/snmp6").unwrap_or_default(),
+        known,
+    );
+    seen += &lines(
+        &read("/proc/thread-self/net/xfrm_stat").unwrap_or_default(),
+        |_| true,
+    );
+    Ok(seen)
+}
+
+/// Lines that have a counter each: those that are not 0, and of interest.
+fn lines(text: &str, known: impl Fn(&str) -> bool) -> String {
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(char::is_whitespace)?;
+        let value = value.trim();
+        (value != "0" && known(name)).then(|| format!(" {name} {value};"))
+    };
+    text.lines().filter_map(pair).collect()
+}
+
+/// As ` src_fwd clsact saw 3 (dropped 1);`: the programs at a device count there.
+fn filters() -> Result<String> {
+    let seen = tc::qdiscs()?
+        .into_iter()
+        .filter(|q| q.packets + q.drops > 0);
+    Ok(seen
+        .map(|q| {
+            let device = nix::net::if_::if_indextoname(q.index).map_or_else(
+                |_| q.index.to_string(),
+                |n| n.to_string_lossy().into_owned(),
+            );
+            format!(
+                " {device} {} saw {} (dropped {});",
+                q.kind, q.packets, q.drops
+            )
+        })
+        .collect())
 }
 
 fn fields(text: &str) -> String {
@@ -159,7 +243,7 @@ fn message(record: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{device, fields, message};
+    use super::{FIELDS_6, device, fields, lines, message};
 
     /// Verify that a device's line becomes its packets, and that a device
     /// without any is left out.
@@ -177,6 +261,16 @@ mod tests {
     fn counters_of_the_stack() {
         let text = "Ip: InDelivers InDiscards\nIp: 3 0\nUdp: InDatagrams NoPorts\nUdp: 0 2\n";
         assert_eq!(fields(text), " Ip InDelivers 3; Udp NoPorts 2;");
+    }
+
+    /// Verify that files with one counter a line are read, and what is 0 or of no
+    /// interest is left out.
+    #[test]
+    fn counters_by_line() {
+        let text = "Ip6InReceives  9\nIp6InDelivers \t 3\nUdp6NoPorts 0\n";
+        assert_eq!(lines(text, |n| FIELDS_6.contains(&n)), " Ip6InDelivers 3;");
+        let text = "XfrmInError             \t0\nXfrmInNoPols            \t2\n";
+        assert_eq!(lines(text, |_| true), " XfrmInNoPols 2;");
     }
 
     /// Verify that a record's text is read, and the harness's own left out.

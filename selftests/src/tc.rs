@@ -7,10 +7,11 @@ use anyhow::{Context, Result};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_sys::protocols::NETLINK_ROUTE;
 
-use crate::netlink::Raw;
+use crate::netlink::{Raw, attributes, dump};
 
 // include/uapi/linux/rtnetlink.h and pkt_sched.h
 const RTM_NEWQDISC: u16 = 36;
+const RTM_GETQDISC: u16 = 38;
 const RTM_NEWTFILTER: u16 = 44;
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -26,6 +27,56 @@ fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> Vec<u8> {
         bytes.extend(word.to_ne_bytes());
     }
     bytes
+}
+
+/// What a queueing discipline has counted. That of clsact counts for the filters
+/// and programs at a device, in both directions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Qdisc {
+    pub(crate) index: u32,
+    pub(crate) kind: String,
+    pub(crate) packets: u64,
+    pub(crate) drops: u64,
+}
+
+/// Those of this namespace.
+pub(crate) fn qdiscs() -> Result<Vec<Qdisc>> {
+    let all = dump(RTM_GETQDISC, &tcmsg(0, 0, 0, 0)).context("listing queueing disciplines")?;
+    Ok(all.iter().filter_map(|body| qdisc(body)).collect())
+}
+
+fn qdisc(body: &[u8]) -> Option<Qdisc> {
+    // include/uapi/linux/rtnetlink.h and gen_stats.h: struct gnet_stats_basic
+    // and gnet_stats_queue within TCA_STATS2.
+    const TCA_STATS2: u16 = 7;
+    const BASIC: u16 = 1;
+    const QUEUE: u16 = 3;
+    let word = |bytes: &[u8], at: usize| {
+        let word = bytes.get(at..at + 4)?;
+        Some(u32::from_ne_bytes(word.try_into().ok()?))
+    };
+    let mut found = Qdisc {
+        index: word(body, 4)?,
+        ..Qdisc::default()
+    };
+    for (kind, value) in attributes(body.get(tcmsg(0, 0, 0, 0).len()..)?) {
+        match kind {
+            TCA_KIND => {
+                found.kind = String::from_utf8_lossy(value).trim_end_matches('\0').into();
+            }
+            TCA_STATS2 => {
+                for (kind, value) in attributes(value) {
+                    match kind {
+                        BASIC => found.packets = word(value, 8)?.into(),
+                        QUEUE => found.drops = word(value, 8)?.into(),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(found)
 }
 
 /// What a filter does with a packet that it matches.
@@ -183,4 +234,43 @@ pub(crate) fn red_with_program(index: u32, program: BorrowedFd<'_>) -> Result<()
     })
     .ask(NETLINK_ROUTE)
     .context("adding a program to the event of a RED queue")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Qdisc, qdisc};
+
+    /// Verify that what a device's programs saw and dropped is read from what the
+    /// kernel sends of its clsact qdisc.
+    #[test]
+    fn counters_of_a_qdisc() {
+        let attribute = |kind: u16, value: &[u8]| {
+            let mut bytes = (4 + value.len() as u16).to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend(value);
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        let words =
+            |words: &[u32]| -> Vec<u8> { words.iter().flat_map(|w| w.to_ne_bytes()).collect() };
+        let stats = [
+            attribute(1, &words(&[640, 0, 7, 0])),
+            attribute(3, &words(&[0, 0, 2, 0, 0])),
+        ]
+        .concat();
+        let body = [
+            super::tcmsg(103, 0, 0, 0),
+            attribute(1, b"clsact\0"),
+            attribute(7, &stats),
+        ]
+        .concat();
+        let wanted = Qdisc {
+            index: 103,
+            kind: "clsact".into(),
+            packets: 7,
+            drops: 2,
+        };
+        assert_eq!(qdisc(&body), Some(wanted));
+        assert_eq!(qdisc(&body[..6]), None);
+    }
 }

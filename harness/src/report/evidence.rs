@@ -81,7 +81,7 @@ fn follows(info: &CaseInfo, case: &CaseResult, run: &Run) -> Result<()> {
         let Some(splat) = run.splats.get(*at) else {
             bail!("{name} has a report of the kernel that is not there");
         };
-        seen.report(splat);
+        seen.reports.push(splat.clone());
     }
     // Whether it started is not saved: it tells `lost` from `missing`.
     let made = [true, false].map(|started| {
@@ -233,7 +233,11 @@ mod tests {
             );
             r.runs[1].cases[0].expected = expect;
         };
-        for expect in [Expect::Hang, Expect::Splat, Expect::Skip] {
+        let report = Expect::Splat {
+            kind: "warning".into(),
+            says: String::new(),
+        };
+        for expect in [Expect::Hang, report, Expect::Skip] {
             let said = refused(|r| {
                 declare(r, expect.clone());
                 r.runs[1].cases[0].verdict = Verdict::ExpectedFail;

@@ -17,7 +17,7 @@ mod ktap;
 mod problems;
 mod reproduce;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod table;
 mod tested;
 pub(crate) mod text;

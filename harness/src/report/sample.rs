@@ -9,7 +9,7 @@ fn read(text: &str) -> Results {
 }
 
 /// Everything as it should be, on baseline and patched.
-pub(super) fn good() -> Results {
+pub(crate) fn good() -> Results {
     read(include_str!("../../tests/results/good.json"))
 }
 

@@ -71,7 +71,13 @@ pub(super) fn expected(expect: &Expect) -> String {
         Expect::Pass => "pass".into(),
         Expect::Fail { reason } => format!("fail with {}", line(reason)),
         Expect::Hang => "hang".into(),
-        Expect::Splat => "make the kernel log a report".into(),
+        Expect::Splat { kind, says } => {
+            format!(
+                "make the kernel log a {} that says {}",
+                line(kind),
+                line(says)
+            )
+        }
         Expect::Skip => "be skipped".into(),
     }
 }

@@ -8,7 +8,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    attach_all, refusal, room,
+    attach_all, now, refusal, room,
     skel::load::{LoadSkel, LoadSkelBuilder},
 };
 use crate::{fail::Stop, tracefs::Format};
@@ -47,7 +47,10 @@ impl Softirqs {
         let cpus = cpus.unwrap_or_default();
         macro_rules! sum {
             ($field:ident) => {
-                (stringify!($field), cpus.iter().map(|c| c.$field).sum())
+                (
+                    stringify!($field),
+                    cpus.iter().map(|c| now(&c.$field)).sum(),
+                )
             };
         }
         [

@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use libbpf_rs::skel::{OpenSkel, Skel, SkelBuilder};
 
 use super::{
-    attach, find, only, refusal, room,
+    attach, find, now, only, refusal, room,
     skel::observe::{ObserveSkel, ObserveSkelBuilder},
 };
 use protocol::reason;
@@ -55,13 +55,17 @@ impl Observer {
             .maps
             .bss_data
             .as_deref()
-            .map_or_else(Seen::default, |b| b.seen)
+            .map_or_else(Seen::default, |b| now(&b.seen))
     }
 
     /// skb->csum of the last probe that observe_checksum ran for; negative when
     /// its checksum was not CHECKSUM_COMPLETE.
     pub(crate) fn checksum(&self) -> i64 {
-        self.skel.maps.bss_data.as_deref().map_or(-1, |b| b.csum)
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or(-1, |b| now(&b.csum))
     }
 
     /// What it saw of a stream.
@@ -70,6 +74,6 @@ impl Observer {
             .maps
             .bss_data
             .as_deref()
-            .map_or_else(Stream::default, |b| b.stream)
+            .map_or_else(Stream::default, |b| now(&b.stream))
     }
 }

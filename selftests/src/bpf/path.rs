@@ -8,7 +8,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    attach_all, refusal, room,
+    attach_all, now, refusal, room,
     skel::path::{PathSkel, PathSkelBuilder},
 };
 use crate::{fail::Stop, tracefs::Format};
@@ -97,16 +97,16 @@ impl Path {
             .bss_data
             .as_deref()
             .map_or_else(Passed::default, |b| Passed {
-                netif_rx: b.netif_rx,
-                netif_receive_skb: b.netif_receive_skb,
-                start_xmit: b.start_xmit,
-                backlog_work: b.backlog_work,
+                netif_rx: now(&b.netif_rx),
+                netif_receive_skb: now(&b.netif_receive_skb),
+                start_xmit: now(&b.start_xmit),
+                backlog_work: now(&b.backlog_work),
             })
     }
 
     /// Numbers of the reasons for which frames were dropped, and how many.
     pub(crate) fn dropped(&self) -> Vec<(usize, u64)> {
-        let freed = self.skel.maps.bss_data.as_deref().map(|b| b.freed);
+        let freed = self.skel.maps.bss_data.as_deref().map(|b| now(&b.freed));
         freed
             .into_iter()
             .flat_map(|f| f.into_iter().enumerate())

@@ -13,7 +13,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    Filter, attach, find, only, refusal, room,
+    Filter, attach, find, now, only, refusal, room,
     skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
     take_log,
 };
@@ -67,13 +67,17 @@ impl Redirect {
             .maps
             .bss_data
             .as_deref()
-            .map_or((0, 0), |b| (b.hits, b.probes))
+            .map_or((0, 0), |b| (now(&b.hits), now(&b.probes)))
     }
 
     /// skb->csum of the last probe that peer_checksum ran for; negative when its
     /// checksum was not CHECKSUM_COMPLETE.
     pub(crate) fn checksum(&self) -> i64 {
-        self.skel.maps.bss_data.as_deref().map_or(-1, |b| b.csum)
+        self.skel
+            .maps
+            .bss_data
+            .as_deref()
+            .map_or(-1, |b| now(&b.csum))
     }
 
     fn program(&self) -> Result<ProgramMut<'_>> {
@@ -107,6 +111,14 @@ impl Redirect {
     /// Attaches it to a device's ingress by tcx; it is detached with the link.
     pub(crate) fn at_tcx_ingress(&self, ns: &Netns, index: u32) -> Result<Link> {
         attach::tcx_ingress(&self.program()?, ns, index)
+    }
+
+    /// Has a link to another program run this one from now on.
+    pub(crate) fn takes_over(&self, link: &mut Link) -> Result<()> {
+        let object = libbpf_rs::skel::Skel::object(&self.skel);
+        let program = object.progs().find(|p| p.name() == self.program);
+        link.update_prog(&program.context("it was loaded")?)
+            .context("replacing the program of a link")
     }
 
     /// Has a netkit pair run it for what one of its devices transmits; `index` is

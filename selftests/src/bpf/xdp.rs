@@ -11,7 +11,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    find, only, refusal, room,
+    find, now, only, refusal, room,
     skel::xdp::{XdpSkel, XdpSkelBuilder},
 };
 use crate::{fail::Stop, netns::Netns};
@@ -71,6 +71,6 @@ impl Xdp {
             .maps
             .bss_data
             .as_deref()
-            .map_or((0, 0), |b| (b.hits, b.rx_queue))
+            .map_or((0, 0), |b| (now(&b.hits), now(&b.rx_queue)))
     }
 }

@@ -34,7 +34,8 @@ use protocol::{Arm, CaseInfo, Expect, Expectation, reason};
 
 use crate::{
     bpf::Redirect,
-    fail::{Stop, Verdict},
+    fail::{Stop, Verdict, WAITS},
+    list,
 };
 
 const NO_NETKIT: &str = "this kernel is older than netkit and tcx (6.7)";
@@ -66,6 +67,14 @@ fn has_egress_flag() -> anyhow::Result<bool> {
     is_at_least(7, 3)
 }
 
+/// A WARN with this in one of its lines.
+fn warning(says: &str) -> Expect {
+    Expect::Splat {
+        kind: "warning".into(),
+        says: says.into(),
+    }
+}
+
 /// One selftest.
 #[derive(Clone)]
 pub(crate) struct Case {
@@ -75,6 +84,10 @@ pub(crate) struct Case {
     proves: Vec<String>,
     expectations: Vec<Expectation>,
     deadline_ms: u64,
+    waits_ms: u64,
+    /// Why nobody should run it on a machine that is needed, where that does not
+    /// follow from the expectations.
+    danger: Option<&'static str>,
     /// The test itself, on a thread of its own.
     pub(crate) run: Arc<dyn Fn() -> Verdict + Send + Sync>,
 }
@@ -161,8 +174,9 @@ impl Case {
             summary: summary.into(),
             proves: proves.iter().map(|p| (*p).to_owned()).collect(),
             expectations: Vec::new(),
-            // Longer than a case waits for what must come.
-            deadline_ms: 12_000,
+            deadline_ms: 8_000,
+            waits_ms: WAITS.as_millis() as u64,
+            danger: None,
             run: Arc::new(run),
         }
     }
@@ -237,15 +251,31 @@ impl Case {
         self
     }
 
-    /// Whether there is a kernel that never comes back from it.
-    pub(crate) fn may_hang(&self) -> bool {
-        self.expectations.iter().any(|e| e.expect == Expect::Hang)
+    /// Declares that it does harm to a kernel that no expectation speaks of.
+    pub(crate) fn dangerous(self, why: &'static str) -> Self {
+        Self {
+            danger: Some(why),
+            ..self
+        }
+    }
+
+    /// Why nobody should run it on a machine that is needed: what it is declared
+    /// to do to some kernels, to be told by a sentence.
+    pub(crate) fn danger(&self) -> Option<String> {
+        let harms = |e: &&Expectation| match &e.expect {
+            Expect::Hang | Expect::Splat { .. } => true,
+            // What stays in memory stays until the machine is started again.
+            Expect::Fail { reason } => reason == reason::LEFTOVER,
+            Expect::Pass | Expect::Skip => false,
+        };
+        let declared = || self.expectations.iter().find(harms).map(list::elsewhere);
+        self.danger.map(str::to_owned).or_else(declared)
     }
 
     /// The same, but it does nothing and says why.
-    pub(crate) fn left_out(self, why: &'static str) -> Self {
+    pub(crate) fn left_out(self, why: String) -> Self {
         Self {
-            run: Arc::new(move || Err(Stop::Skipped(why.into()))),
+            run: Arc::new(move || Err(Stop::Skipped(why.clone()))),
             ..self
         }
     }
@@ -258,13 +288,53 @@ impl Case {
             proves: self.proves.clone(),
             expectations: self.expectations.clone(),
             deadline_ms: self.deadline_ms,
+            waits_ms: self.waits_ms,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::{collections::HashSet, time::Duration};
+
+    use crate::fail::LONG;
+
+    /// Verify that whatever does harm to some kernel says so, and nothing else.
+    #[test]
+    fn dangers_are_known() {
+        let dangerous = |case: &super::Case| case.danger().is_some();
+        let named: HashSet<String> = super::all()
+            .into_iter()
+            .filter(dangerous)
+            .map(|c| c.name)
+            .collect();
+        for name in [
+            "loop_is_bounded",
+            "loop_does_not_leak",
+            "drop_reason_loop",
+            "drop_counter_loop",
+            "generic_xdp_with_fewer_queues",
+            "multiqueue_nic_with_generic_xdp",
+            "qevent_request_drops",
+            "stale_request_is_not_used_by_lwt",
+        ] {
+            assert!(named.contains(name), "{name}");
+        }
+        assert!(!named.contains("peer_veth_tcp_v4"));
+        assert!(super::faults().iter().all(dangerous));
+        assert!(dangerous(&super::stress::case(1, 1).0));
+    }
+
+    /// Verify that a case that fails and then leaves something behind is over
+    /// before its deadline, with time to work, where nothing is emulated.
+    #[test]
+    fn deadlines_are_longer_than_all_waits() {
+        for case in super::all() {
+            let info = case.info();
+            let limit = Duration::from_millis(info.deadline_ms + info.waits_ms);
+            assert!(limit > LONG * 3, "{}", info.name);
+        }
+    }
 
     /// Verify that names are unique, summaries begin alike, every case proves
     /// something, and every declared reason exists and is one that a
@@ -283,13 +353,18 @@ mod tests {
             assert!(!info.proves.is_empty(), "{} proves nothing", info.name);
             for e in info.expectations {
                 assert!(!e.why.is_empty(), "{} does not say why", info.name);
-                if let protocol::Expect::Fail { reason } = e.expect {
+                if let protocol::Expect::Fail { reason } = &e.expect {
                     assert!(protocol::reason::ALL.contains(&reason.as_str()), "{reason}");
                     assert!(
                         !["setup", "panic"].contains(&reason.as_str()),
                         "{}",
                         info.name
                     );
+                }
+                if let protocol::Expect::Splat { kind, says } = &e.expect {
+                    let rules = include_str!("../../../vm/splats.toml");
+                    assert!(rules.contains(&format!("kind = \"{kind}\"")), "{kind}");
+                    assert!(!says.is_empty(), "{}: any {kind} would do", info.name);
                 }
             }
         }

@@ -39,10 +39,11 @@ fn judge(said: &str, number: u32, name: &str, success: bool) -> Verdict {
             format!("it says nothing of subtest {number}:\n{}", last(said)),
         ));
     };
-    // On the list the kind of device is behind the name.
+    // On the list the kind of device is behind the name, and nothing else is:
+    // tc_redirect_peer is another subtest than tc_redirect_peer_l3_veth.
     let is_it = name
         .strip_prefix(told)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        .is_some_and(|rest| ["", "_veth", "_netkit"].contains(&rest));
     match word {
         "OK" if success && is_it && !contradicted => Ok(()),
         "SKIP" if success && is_it && !contradicted => Err(Stop::Skipped(last(said))),
@@ -97,6 +98,26 @@ Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED
             judge(&OK.replace("l3:OK", "l3:SKIP"), 3, NAME, true),
             Err(Stop::Skipped(_))
         ));
+    }
+
+    /// Verify that a subtest is itself with the kind of its devices or without,
+    /// and never one whose name begins alike.
+    #[test]
+    fn names_are_whole() {
+        let of = |listed: &str, told: &str| {
+            let said = format!("#1/3     tc_redirect/{told}:OK\n");
+            judge(&said, 3, listed, true).is_ok()
+        };
+        for (listed, told, wanted) in [
+            ("tc_redirect_peer_l3_veth", "tc_redirect_peer_l3_veth", true),
+            ("tc_redirect_peer_l3_veth", "tc_redirect_peer_l3", true),
+            ("tc_redirect_peer_l3_netkit", "tc_redirect_peer_l3", true),
+            ("tc_redirect_peer_l3_veth", "tc_redirect_peer", false),
+            ("tc_redirect_peer_ing", "tc_redirect_peer", false),
+            ("tc_redirect_peer_veth", "tc_redirect", false),
+        ] {
+            assert_eq!(of(listed, told), wanted, "{told} where {listed} is due");
+        }
     }
 
     /// Verify that output that ends early, or of which any byte is another, is

@@ -17,6 +17,7 @@ use super::packet::checksum;
 use crate::{
     fail::{Verdict, failed},
     netns::Netns,
+    scene,
     topology::{Ip, Topology, dst_address, src_address},
 };
 
@@ -64,8 +65,9 @@ pub(crate) fn ping(from: &Netns, to: IpAddr) -> Verdict {
         Some(sequence) => Err(failed(
             reason::NOT_DELIVERED,
             format!(
-                "{}: echo request {sequence} to {to} was not answered",
-                from.name
+                "{}, {}: expected an answer to echo request {sequence} to {to}, got none",
+                from.name,
+                scene::names(from)
             ),
         )),
     }

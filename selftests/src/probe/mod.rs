@@ -19,6 +19,7 @@ use protocol::reason;
 use crate::{
     fail::{Verdict, failed},
     netns::Netns,
+    scene,
     topology::{Ip, Topology, dst_address},
 };
 
@@ -52,7 +53,8 @@ fn any(ip: Ip) -> IpAddr {
 #[derive(Debug)]
 pub(crate) struct Receiver {
     socket: UdpSocket,
-    ns: &'static str,
+    /// The namespace and its devices, for messages.
+    place: String,
 }
 
 impl Receiver {
@@ -62,7 +64,7 @@ impl Receiver {
             ns.enter(|| UdpSocket::bind((any(ip), PORT)).context("binding a UDP socket"))?;
         Ok(Self {
             socket,
-            ns: ns.name,
+            place: format!("{}, {}", ns.name, scene::names(ns)),
         })
     }
 
@@ -98,7 +100,7 @@ impl Receiver {
                 reason::WRONG_VALUE,
                 format!(
                     "{}: a probe of {} bytes arrived changed, with {} bytes",
-                    self.ns,
+                    self.place,
                     payload.len(),
                     got.len()
                 ),
@@ -107,7 +109,7 @@ impl Receiver {
                 reason::NOT_DELIVERED,
                 format!(
                     "{}: expected a probe of {} bytes, got none",
-                    self.ns,
+                    self.place,
                     payload.len()
                 ),
             )),
@@ -122,7 +124,7 @@ impl Receiver {
                 reason::WRONGLY_DELIVERED,
                 format!(
                     "{}: expected no probe, got one of {} bytes",
-                    self.ns,
+                    self.place,
                     got.len()
                 ),
             )),

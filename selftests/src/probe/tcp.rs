@@ -14,6 +14,8 @@ use protocol::reason;
 use super::{PORT, any, arrive};
 use crate::{
     fail::{Verdict, failed},
+    netns::Netns,
+    scene,
     topology::{Ip, Topology, dst_address},
 };
 
@@ -49,18 +51,34 @@ pub(crate) fn tcp_to(t: &Topology, to: IpAddr) -> Verdict {
         .join()
         .map_err(|_| failed(reason::PANIC, "the server panicked"))?;
     match got {
-        Ok(got) if got == sent => {
-            served.map_err(|e| failed(reason::NOT_DELIVERED, format!("ns_dst: serving: {e}")))
-        }
+        Ok(got) if got == sent => served.map_err(|e| {
+            failed(
+                reason::NOT_DELIVERED,
+                format!("{}: serving TCP on {to}: {e}", of(&t.dst)),
+            )
+        }),
         Ok(_) => Err(failed(
             reason::WRONG_VALUE,
-            "ns_src: other bytes came back than were sent",
+            format!(
+                "{}: other bytes came back over TCP from {to} than were sent",
+                of(&t.src)
+            ),
         )),
         Err(e) => Err(failed(
             reason::NOT_DELIVERED,
-            format!("ns_src: TCP to {to}: {e:#}; ns_dst: {served:?}"),
+            format!(
+                "{}: expected {} bytes back over TCP from {to}, got: {e:#}; {}: {served:?}",
+                of(&t.src),
+                sent.len(),
+                of(&t.dst)
+            ),
         )),
     }
+}
+
+/// A namespace and its devices, for a message.
+fn of(ns: &Netns) -> String {
+    format!("{}, {}", ns.name, scene::names(ns))
 }
 
 fn accept_within(
@@ -113,7 +131,11 @@ pub(crate) fn bulk(t: &Topology, length: usize) -> Verdict {
         (Ok(()), Ok(got)) if got == length => Ok(()),
         (sent, got) => Err(failed(
             reason::NOT_DELIVERED,
-            format!("ns_dst: expected {length} bytes over TCP, got {got:?}; ns_src: {sent:?}"),
+            format!(
+                "{}: expected {length} bytes over TCP, got {got:?}; {}: {sent:?}",
+                of(&t.dst),
+                of(&t.src)
+            ),
         )),
     }
 }

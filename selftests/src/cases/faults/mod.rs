@@ -24,12 +24,14 @@ pub(super) fn cases() -> Vec<Case> {
         .iter()
         .map(|&(name, deadline_ms, run)| Case {
             deadline_ms,
+            waits_ms: 0,
             ..Case::closure(
                 name,
                 &["fault"],
                 "Verify that it is not taken for a pass",
                 run,
             )
+            .dangerous("it misbehaves on purpose, and most take the kernel along")
         })
         .collect()
 }

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a storm goes over, and what can happen to it.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use libbpf_rs::Link;
+
+use super::schedule::{Event, Hook, Scene};
+use crate::{
+    bpf::{Filter, Redirect},
+    fail::{LONG, Stop},
+    link::{self, End, Pair},
+    netns::Netns,
+    topology::{Ip, MAC_DST, MAC_DST_FWD, Topology},
+};
+
+/// The program at the first device, as the scene has it attached.
+enum Attached {
+    Clsact(Filter),
+    /// `None` while it is off.
+    Tcx(Option<Link>),
+}
+
+/// Devices, namespaces and programs of a scene.
+pub(super) struct World {
+    pub(super) t: Topology,
+    pair: Pair,
+    elsewhere: Netns,
+    attached: Attached,
+    there: Redirect,
+    back: Redirect,
+    bad: Redirect,
+}
+
+impl World {
+    /// Makes it, as far as this kernel has it: veth and clsact where it is too
+    /// old for netkit and tcx. IPv6 is off in either case, or its own packets
+    /// would be counted among those of the storm.
+    pub(super) fn new(scene: &Scene, new_enough: bool) -> Result<Self, Stop> {
+        let (pair, hook) = if new_enough {
+            (scene.pair, scene.hook)
+        } else {
+            (Pair::Veth, Hook::Clsact)
+        };
+        let t = Topology::with_wire(Pair::Veth, pair, Ip::V4)?;
+        let program = match hook {
+            Hook::Clsact => "peer",
+            Hook::Tcx => "peer_tcx",
+        };
+        let there = Redirect::to(program, t.dst_fwd)?;
+        let attached = match hook {
+            Hook::Clsact => Attached::Clsact(there.at_ingress(&t.fwd, t.src_fwd)?),
+            Hook::Tcx => Attached::Tcx(Some(there.at_tcx_ingress(&t.fwd, t.src_fwd)?)),
+        };
+        Ok(Self {
+            pair,
+            elsewhere: Netns::new("ns_elsewhere")?,
+            back: Redirect::to(program, t.dst_dev)?,
+            bad: Redirect::to(program, 0x7fff_fff0)?,
+            there,
+            attached,
+            t,
+        })
+    }
+
+    /// Does something, and undoes it: the next burst finds everything in order.
+    pub(super) fn happens(&mut self, event: Event, pause: Duration) -> Result<()> {
+        let rest = || thread::sleep(pause);
+        let (host_end, peer) = (self.t.dst_fwd, self.t.dst_dev);
+        let take_down = |ns: &Netns, index| {
+            ns.enter(|| {
+                link::set_up(index, false)?;
+                rest();
+                link::set_up(index, true)
+            })
+        };
+        match event {
+            Event::PeerDown => take_down(&self.t.dst, peer),
+            Event::HostEndDown => take_down(&self.t.fwd, host_end),
+            Event::PairDeleted => {
+                self.t.fwd.enter(|| link::delete(host_end))?;
+                rest();
+                self.container()
+            }
+            Event::NamespaceDestroyed => {
+                self.t.dst = Netns::new("ns_dst")?;
+                self.gone(host_end)?;
+                self.container()
+            }
+            Event::PeerMoved => {
+                self.t.dst.enter(|| link::move_to(peer, &self.elsewhere))?;
+                self.elsewhere.enter(|| {
+                    link::set_up(peer, true)?;
+                    rest();
+                    link::move_to(peer, &self.t.dst)
+                })?;
+                self.t.dst.enter(|| link::set_up(peer, true))
+            }
+            Event::ProgramReplaced => {
+                self.replace_by(Program::Back)?;
+                rest();
+                self.replace_by(Program::There)
+            }
+            Event::ProgramDetached => {
+                self.detach()?;
+                rest();
+                self.replace_by(Program::There)
+            }
+            Event::Loop => {
+                let mut ends = [
+                    (&self.t.dst, self.back.at_ingress(&self.t.dst, peer)?),
+                    (&self.t.fwd, self.there.at_ingress(&self.t.fwd, host_end)?),
+                ];
+                rest();
+                for (ns, filter) in &mut ends {
+                    ns.enter(|| filter.detach())?;
+                }
+                Ok(())
+            }
+            Event::BadTarget => {
+                self.replace_by(Program::Bad)?;
+                rest();
+                self.replace_by(Program::There)
+            }
+        }
+    }
+
+    /// Has another program run, without a moment in which none does; or attaches
+    /// it where none is.
+    fn replace_by(&mut self, program: Program) -> Result<()> {
+        let program = match program {
+            Program::There => &self.there,
+            Program::Back => &self.back,
+            Program::Bad => &self.bad,
+        };
+        match &mut self.attached {
+            Attached::Clsact(filter) => {
+                *filter = program.at_ingress(&self.t.fwd, self.t.src_fwd)?
+            }
+            Attached::Tcx(Some(link)) => program.takes_over(link)?,
+            Attached::Tcx(none) => {
+                *none = Some(program.at_tcx_ingress(&self.t.fwd, self.t.src_fwd)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self) -> Result<()> {
+        match &mut self.attached {
+            Attached::Clsact(filter) => self.t.fwd.enter(|| filter.detach()),
+            Attached::Tcx(link) => {
+                *link = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// A namespace goes in the kernel's own time, and takes both devices along.
+    fn gone(&self, host_end: u32) -> Result<()> {
+        const POLL: Duration = Duration::from_millis(2);
+        self.t.fwd.enter(|| {
+            for _ in 0..LONG.as_millis() / POLL.as_millis() {
+                if link::index("dst_fwd").is_err() {
+                    return Ok(());
+                }
+                thread::sleep(POLL);
+            }
+            bail!(
+                "dst_fwd ({host_end}) is still there {LONG:?} after its peer's namespace was let go"
+            )
+        })
+    }
+
+    /// A new pair with the indices of the one that is gone.
+    fn container(&self) -> Result<()> {
+        let end = |name, mac, index| End {
+            name,
+            mac,
+            queues: 1,
+            index,
+        };
+        // A new namespace has IPv6, as any.
+        let dst = &self.t.dst;
+        dst.enter(|| crate::netns::sysctl("ipv6/conf/default/disable_ipv6", "1"))
+            .context("keeping IPv6 off")?;
+        self.t.fwd.enter(|| {
+            link::add_pair(
+                self.pair,
+                &end("dst_fwd", MAC_DST_FWD, self.t.dst_fwd),
+                &end("dst", MAC_DST, self.t.dst_dev),
+                dst,
+            )?;
+            link::set_up(self.t.dst_fwd, true)
+        })?;
+        dst.enter(|| link::set_up(self.t.dst_dev, true))
+    }
+}
+
+enum Program {
+    There,
+    Back,
+    Bad,
+}
