@@ -24,7 +24,7 @@ use protocol::reason;
 use crate::fail::{Stop, failed};
 
 pub(crate) use self::{
-    attach::Filter,
+    attach::{Filter, Hook},
     load::Softirqs,
     observe::{Observer, Seen},
     path::{Passed, Path},

@@ -51,7 +51,7 @@ pub(super) fn cases() -> Vec<Case> {
             "a peer in the same namespace: TC_INGRESS",
             || {
                 drops("TC_INGRESS", |t| {
-                    t.fwd.enter(|| super::drops::pair_in_one_place(&t.fwd))
+                    t.fwd.enter(|| super::drops::pair_in_one_place(Pair::Veth, &t.fwd))
                 })
             },
         ),
