@@ -243,12 +243,12 @@ impl World {
             Event::PairDeleted => {
                 self.t.fwd.enter(|| link::delete(host_end))?;
                 rest();
-                container(&self.t)
+                container(Pair::Veth, &self.t)
             }
             Event::NamespaceDestroyed => {
                 self.t.dst = Netns::new("ns_dst")?;
                 self.gone(host_end)?;
-                container(&self.t)
+                container(Pair::Veth, &self.t)
             }
             Event::PeerMoved => {
                 self.t.dst.enter(|| link::move_to(peer, &self.elsewhere))?;
