@@ -298,3 +298,22 @@ impl Sender {
         Errno::result(sent).map(|n| n as u64)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{checksum, udp_packet_v6};
+
+    /// Verify that the sum of a UDP packet over IPv6, its pseudo header included,
+    /// comes to all ones, and that its lengths are those of what follows.
+    #[test]
+    fn udp_over_ipv6() {
+        let packet = udp_packet_v6(b"odd");
+        let length = packet.len() as u16 - 40;
+        assert_eq!(packet[4..6], length.to_be_bytes());
+        assert_eq!(packet[44..46], length.to_be_bytes());
+        let mut summed = packet[8..].to_vec();
+        // In front, where the order of 16-bit words does not matter.
+        summed.splice(0..0, [0, 17, 0, length as u8]);
+        assert_eq!(checksum(&summed), 0);
+    }
+}
