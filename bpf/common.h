@@ -23,8 +23,10 @@
 /* Size of struct bpf_tunnel_key as every base takes it: later ones append. */
 #define TUNNEL_KEY offsetof(struct bpf_tunnel_key, local_ipv4)
 
-/* The UDP header of a probe, or NULL when the packet is not one. */
-static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
+/* Where the ports are of a packet for PROBE_PORT, of UDP or TCP, or NULL when the
+ * packet is not one. TCP's header begins as UDP's does and is longer.
+ */
+static __always_inline struct udphdr *ports_of(struct __sk_buff *skb, __u8 protocol)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct ethhdr *eth = data;
@@ -35,13 +37,13 @@ static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
 	if (eth->h_proto == bpf_htons(ETH_P_IP)) {
 		struct iphdr *ip = (void *)(eth + 1);
 
-		if ((void *)(ip + 1) > end || ip->protocol != IPPROTO_UDP)
+		if ((void *)(ip + 1) > end || ip->protocol != protocol)
 			return NULL;
 		udp = (void *)(ip + 1);
 	} else if (eth->h_proto == bpf_htons(ETH_P_IPV6)) {
 		struct ipv6hdr *ip6 = (void *)(eth + 1);
 
-		if ((void *)(ip6 + 1) > end || ip6->nexthdr != IPPROTO_UDP)
+		if ((void *)(ip6 + 1) > end || ip6->nexthdr != protocol)
 			return NULL;
 		udp = (void *)(ip6 + 1);
 	} else {
@@ -50,6 +52,12 @@ static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
 	if ((void *)(udp + 1) > end || udp->dest != bpf_htons(PROBE_PORT))
 		return NULL;
 	return udp;
+}
+
+/* The UDP header of a probe, or NULL when the packet is not one. */
+static __always_inline struct udphdr *probe_header(struct __sk_buff *skb)
+{
+	return ports_of(skb, IPPROTO_UDP);
 }
 
 /* skb->csum of a packet whose checksum is CHECKSUM_COMPLETE; an error else. */

@@ -16,6 +16,9 @@ struct seen {
 	__u32 pkt_type;
 	__u32 vlan_present;
 	__u32 vlan_tci;
+	/* In host byte order, both. */
+	__u32 vlan_proto;
+	__u32 protocol;
 	__u32 gso_segs;
 	__u32 gso_size;
 	__u32 tstamp_type;
@@ -42,6 +45,8 @@ int observe(struct __sk_buff *skb)
 	seen.pkt_type = skb->pkt_type;
 	seen.vlan_present = skb->vlan_present;
 	seen.vlan_tci = skb->vlan_tci;
+	seen.vlan_proto = bpf_ntohs(skb->vlan_proto);
+	seen.protocol = bpf_ntohs(skb->protocol);
 	if (skb->queue_mapping)
 		seen.queued++;
 	seen.gso_segs = skb->gso_segs;
@@ -80,8 +85,10 @@ int observe_checksum(struct __sk_buff *skb)
 struct stream {
 	__u64 packets;
 	__u64 bytes;
+	/* The longest, and what it says of its segments. */
 	__u32 longest;
-	__u32 most_segments;
+	__u32 gso_segs;
+	__u32 gso_size;
 };
 
 struct stream stream = {};
@@ -91,9 +98,10 @@ int observe_stream(struct __sk_buff *skb)
 {
 	stream.packets++;
 	stream.bytes += skb->len;
-	if (skb->len > stream.longest)
+	if (skb->len > stream.longest) {
 		stream.longest = skb->len;
-	if (skb->gso_segs > stream.most_segments)
-		stream.most_segments = skb->gso_segs;
+		stream.gso_segs = skb->gso_segs;
+		stream.gso_size = skb->gso_size;
+	}
 	return TC_ACT_OK;
 }

@@ -32,14 +32,6 @@ int peer(struct __sk_buff *skb)
 	return bpf_redirect_peer(target, flags);
 }
 
-/* The same, for an attachment that is no qdisc. */
-SEC("tcx/ingress")
-int peer_tcx(struct __sk_buff *skb)
-{
-	count(skb);
-	return bpf_redirect_peer(target, flags);
-}
-
 /* The same, for act_bpf. */
 SEC("action")
 int peer_action(struct __sk_buff *skb)
@@ -100,6 +92,20 @@ int neigh_nexthop(struct __sk_buff *skb)
 
 	count(skb);
 	return bpf_redirect_neigh(target, &to, sizeof(to), flags);
+}
+
+/* Records such a request and does not carry it out. */
+SEC("tc")
+int neigh_nexthop_unused(struct __sk_buff *skb)
+{
+	struct bpf_redir_neigh to = {
+		.nh_family = 2 /* AF_INET */,
+		.ipv4_nh = nexthop,
+	};
+
+	count(skb);
+	bpf_redirect_neigh(target, &to, sizeof(to), 0);
+	return TC_ACT_OK;
 }
 
 /* To wherever the host's own tables say. */
@@ -245,18 +251,28 @@ int peer_checksum(struct __sk_buff *skb)
 }
 
 /* Chooses a socket of this namespace, then leaves the namespace. */
-SEC("tc")
-int peer_assigned(struct __sk_buff *skb)
+static __always_inline int assigned(struct __sk_buff *skb, __u8 protocol)
 {
+	struct udphdr *ports = ports_of(skb, protocol);
+	bool v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
 	struct bpf_sock_tuple tuple = {};
-	struct udphdr *udp = probe_header(skb);
 	struct bpf_sock *sk;
+	__u32 size;
 	long err;
 
-	if (!udp)
+	if (!ports)
 		return TC_ACT_OK;
-	tuple.ipv4.dport = udp->dest;
-	sk = bpf_sk_lookup_udp(skb, &tuple, sizeof(tuple.ipv4), BPF_F_CURRENT_NETNS, 0);
+	if (v6) {
+		tuple.ipv6.dport = ports->dest;
+		size = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.dport = ports->dest;
+		size = sizeof(tuple.ipv4);
+	}
+	if (protocol == IPPROTO_TCP)
+		sk = bpf_sk_lookup_tcp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	else
+		sk = bpf_sk_lookup_udp(skb, &tuple, size, BPF_F_CURRENT_NETNS, 0);
 	if (!sk)
 		return TC_ACT_SHOT;
 	err = bpf_sk_assign(skb, sk, 0);
@@ -265,6 +281,18 @@ int peer_assigned(struct __sk_buff *skb)
 		return TC_ACT_SHOT;
 	count(skb);
 	return bpf_redirect_peer(target, 0);
+}
+
+SEC("tc")
+int peer_assigned_udp(struct __sk_buff *skb)
+{
+	return assigned(skb, IPPROTO_UDP);
+}
+
+SEC("tc")
+int peer_assigned_tcp(struct __sk_buff *skb)
+{
+	return assigned(skb, IPPROTO_TCP);
 }
 
 /* Gives a packet of a device without link-layer header one, as a container's

@@ -26,6 +26,19 @@ REFUSED("sk_msg", as_sk_msg, struct sk_msg_md)
 REFUSED("cgroup/connect4", as_cgroup_sock_addr, struct bpf_sock_addr)
 REFUSED("sk_lookup", as_sk_lookup, struct bpf_sk_lookup)
 
+REFUSED("sk_reuseport", as_sk_reuseport, struct sk_reuseport_md)
+REFUSED("lwt_seg6local", as_lwt_seg6local, struct __sk_buff)
+REFUSED("cgroup/sock_create", as_cgroup_sock, struct bpf_sock)
+REFUSED("cgroup/dev", as_cgroup_device, struct bpf_cgroup_dev_ctx)
+REFUSED("cgroup/sysctl", as_cgroup_sysctl, struct bpf_sysctl)
+REFUSED("cgroup/getsockopt", as_cgroup_sockopt, struct bpf_sockopt)
+REFUSED("raw_tracepoint.w/netif_rx", as_raw_tracepoint_writable, void)
+REFUSED("netfilter", as_netfilter, void)
+REFUSED("syscall", as_syscall, void)
+/* Not here: tracing, lsm, ext and struct_ops, which are loaded for something that
+ * the kernel's BTF describes. The guest's kernels have none.
+ */
+
 /* The one that must have it: without it a refusal proves nothing. */
 SEC("tc")
 int as_tc(struct __sk_buff *skb)

@@ -15,7 +15,7 @@ int pass(struct xdp_md *ctx)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, __u32);
 } devices SEC(".maps");

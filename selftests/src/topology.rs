@@ -70,6 +70,18 @@ impl Topology {
         Self::build(kind, 1, &[Ip::V4, Ip::V6])
     }
 
+    /// With the version of IP in question, but without IPv6 on the host, which
+    /// needs none to redirect: its devices send nothing of their own.
+    pub(crate) fn quiet_host(kind: Pair, ip: Ip) -> Result<Self> {
+        if ip == Ip::V4 {
+            return Self::quiet(kind);
+        }
+        let t = Self::new(kind)?;
+        t.fwd
+            .enter(|| netns::sysctl("ipv6/conf/all/disable_ipv6", "1"))?;
+        Ok(t)
+    }
+
     /// As [`Self::new`], with so many queues on both ends of ns_dst's pair.
     pub(crate) fn with_queues(kind: Pair, dst_queues: u32) -> Result<Self> {
         Self::build(kind, dst_queues, &[Ip::V4, Ip::V6])

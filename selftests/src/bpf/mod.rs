@@ -25,7 +25,7 @@ use protocol::reason;
 use crate::fail::{Stop, failed};
 
 pub(crate) use self::{
-    attach::Filter,
+    attach::{Filter, Hook},
     freed::Freed,
     load::Softirqs,
     observe::{Observer, Seen},

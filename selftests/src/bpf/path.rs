@@ -28,7 +28,7 @@ pub(crate) struct Passed {
     pub(crate) netif_receive_skb: u64,
     /// net:net_dev_start_xmit: given to a device for transmission.
     pub(crate) start_xmit: u64,
-    /// napi:napi_poll: packets taken from the backlog, of any length.
+    /// napi:napi_poll: taken from the backlog.
     pub(crate) backlog_work: u64,
 }
 
@@ -42,15 +42,15 @@ impl Path {
             rodata.len_l2 = len_l2;
             rodata.len_l3 = len_l2 - 14;
             rodata.rx_len_at = Format::of("net", "netif_rx")?.offset("len")?;
+            rodata.entry_len_at = Format::of("net", "netif_receive_skb_entry")?.offset("len")?;
             rodata.xmit_len_at = Format::of("net", "net_dev_start_xmit")?.offset("len")?;
-            let poll = Format::of("napi", "napi_poll")?;
-            rodata.poll_work_at = poll.offset("work")?;
-            rodata.poll_name_at = poll.offset("dev_name")?;
+            rodata.poll_name_at = Format::of("napi", "napi_poll")?.offset("dev_name")?;
         }
         Self::attach(
             open,
             &[
                 "on_netif_rx",
+                "on_netif_receive_skb_entry",
                 "on_netif_receive_skb",
                 "on_start_xmit",
                 "on_napi_poll",

@@ -13,7 +13,7 @@ use libbpf_rs::{
 };
 
 use super::{
-    Filter, attach, find, now, only, refusal, room,
+    Filter, Hook, attach, find, now, only, refusal, room,
     skel::redirect::{RedirectSkel, RedirectSkelBuilder, types::rodata as Rodata},
     take_log,
 };
@@ -108,17 +108,25 @@ impl Redirect {
         attach::clsact(&self.program()?, ns, index, true)
     }
 
-    /// Attaches it to a device's ingress by tcx; it is detached with the link.
-    pub(crate) fn at_tcx_ingress(&self, ns: &Netns, index: u32) -> Result<Link> {
+    /// Attaches it to a device's ingress by tcx; it is taken off with the filter.
+    pub(crate) fn at_tcx_ingress(&self, ns: &Netns, index: u32) -> Result<Filter> {
         attach::tcx_ingress(&self.program()?, ns, index)
     }
 
-    /// Has a link to another program run this one from now on.
-    pub(crate) fn takes_over(&self, link: &mut Link) -> Result<()> {
-        let object = libbpf_rs::skel::Skel::object(&self.skel);
-        let program = object.progs().find(|p| p.name() == self.program);
-        link.update_prog(&program.context("it was loaded")?)
-            .context("replacing the program of a link")
+    /// Attaches it to a device's ingress in the way that is asked for; what there
+    /// is to hold, it is to be held.
+    pub(crate) fn by(&self, hook: Hook, ns: &Netns, index: u32) -> Result<Option<Filter>> {
+        match hook {
+            Hook::Clsact => self.at_ingress(ns, index).map(Some),
+            Hook::Tcx => self.at_tcx_ingress(ns, index).map(Some),
+            Hook::Action => self.as_action(ns, index).map(|()| None),
+        }
+    }
+
+    /// Has it run where another program does, in its place. Of the namespace that
+    /// this thread is in.
+    pub(crate) fn in_place_of(&self, filter: &mut Filter) -> Result<()> {
+        filter.put(self.program()?.as_fd())
     }
 
     /// Has a netkit pair run it for what one of its devices transmits; `index` is

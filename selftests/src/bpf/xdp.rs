@@ -24,23 +24,24 @@ pub(crate) struct Xdp {
 impl Xdp {
     /// Lets everything pass, and counts it.
     pub(crate) fn pass(ns: &Netns, index: u32) -> Result<Self, Stop> {
-        Self::attach("pass", None, XdpFlags::SKB_MODE, ns, index)
+        Self::attach("pass", &[], XdpFlags::SKB_MODE, ns, index)
     }
 
     /// The same in the driver, which polls a queue of its own from then on, as a
     /// NIC's does, where veth would have used the CPU's backlog.
     pub(crate) fn pass_in_driver(ns: &Netns, index: u32) -> Result<Self, Stop> {
-        Self::attach("pass", None, XdpFlags::DRV_MODE, ns, index)
+        Self::attach("pass", &[], XdpFlags::DRV_MODE, ns, index)
     }
 
-    /// Redirects what is for the port above the probes' to the device `to`.
-    pub(crate) fn redirect(to: u32, ns: &Netns, index: u32) -> Result<Self, Stop> {
-        Self::attach("redirect_map", Some(to), XdpFlags::SKB_MODE, ns, index)
+    /// Redirects what is for the port above the probes' to the first device of a
+    /// map that has two.
+    pub(crate) fn redirect(map: [u32; 2], ns: &Netns, index: u32) -> Result<Self, Stop> {
+        Self::attach("redirect_map", &map, XdpFlags::SKB_MODE, ns, index)
     }
 
     fn attach(
         program: &str,
-        to: Option<u32>,
+        devices: &[u32],
         mode: XdpFlags,
         ns: &Netns,
         index: u32,
@@ -52,10 +53,10 @@ impl Xdp {
         let skel = open.load().map_err(|e| refusal(&e))?;
         ns.enter(|| {
             // Indices are looked up in the namespace of whoever fills the map.
-            if let Some(to) = to {
+            for (at, device) in (0_u32..).zip(devices) {
                 skel.maps
                     .devices
-                    .update(&0_u32.to_ne_bytes(), &to.to_ne_bytes(), MapFlags::ANY)
+                    .update(&at.to_ne_bytes(), &device.to_ne_bytes(), MapFlags::ANY)
                     .context("filling the device map")?;
             }
             Hook::new(find(skel.object(), program)?.as_fd())

@@ -3,17 +3,17 @@
 
 use protocol::{Arm, Expect, reason};
 
-use super::Case;
+use super::{Case, WAYS};
 use crate::{
     bpf::{Passed, Path, Redirect},
-    fail::{Stop, Verdict, same},
+    fail::{Stop, Verdict, becomes},
     link::{self, Pair},
     probe::{self, Receiver, Tun},
     topology::{Ip, MAC_DST, MAC_SRC, Topology},
 };
 
 const PROBES: u64 = 50;
-/// A length that nothing else on the machine has.
+/// A length that nothing else on the machine has. IPv6 adds 20 bytes.
 const PAYLOAD: [u8; 777] = [9; 777];
 const L2_LENGTH: u32 = 14 + 28 + PAYLOAD.len() as u32;
 
@@ -29,24 +29,32 @@ const fn passes(backlog: u64, rounds: u64) -> Passed {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case::feature(
-            "backlog_is_skipped",
+    let mut cases = Vec::new();
+    for (pair, ip, way) in WAYS {
+        let what = format!("over {pair:?} and IP{ip:?}");
+        let skipped = Case::feature(
+            format!("backlog_is_skipped{way}"),
             &["C3"],
-            "Verify that from a NIC into a container no packet is put on the backlog or transmitted, and each is received once",
-            || nic("peer_probe", passes(0, 1)),
-        ),
-        Case::closure(
-            "backlog_is_used_by_redirect",
+            format!(
+                "Verify that from a NIC into a container no packet is put on the backlog or transmitted, and each is received once, {what}"
+            ),
+            move || nic("peer_probe", pair, ip, passes(0, 1)),
+        );
+        let used = Case::closure(
+            format!("backlog_is_used_by_redirect{way}"),
             &["regression", "C3"],
-            "Verify that the counters show the backlog where it is used: from a NIC into a container by bpf_redirect()",
-            || nic("plain", passes(1, 2)),
-        ),
-        Case::feature(
-            "backlog_is_skipped_between_containers",
+            format!(
+                "Verify that the counters show the backlog where it is used: from a NIC into a container by bpf_redirect(), {what}"
+            ),
+            move || nic("plain", pair, ip, passes(1, 2)),
+        );
+        let once = Case::feature(
+            format!("backlog_is_skipped_between_containers{way}"),
             &["C3"],
-            "Verify that from container to container each packet is put on the backlog once, by the first pair",
-            || containers("peer_probe", passes(1, 1)),
+            format!(
+                "Verify that from container to container each packet is put on the backlog once, by the first pair, {what}"
+            ),
+            move || containers("peer_probe", pair, ip, passes(1, 1)),
         )
         .on(
             Some(Arm::Upstream),
@@ -55,19 +63,23 @@ pub(super) fn cases() -> Vec<Case> {
                 reason: reason::NOT_DELIVERED.into(),
             },
             "5.10 keeps the packet type, and the container's IP stack drops what is not for the host's MAC",
-        ),
-        Case::closure(
-            "backlog_is_used_twice_between_containers",
+        );
+        let twice = Case::closure(
+            format!("backlog_is_used_twice_between_containers{way}"),
             &["regression", "C3"],
-            "Verify that the counters show two passes over the backlog from container to container by bpf_redirect()",
-            || containers("plain", passes(2, 2)),
-        ),
-    ]
+            format!(
+                "Verify that the counters show two passes over the backlog from container to container by bpf_redirect(), {what}"
+            ),
+            move || containers("plain", pair, ip, passes(2, 2)),
+        );
+        cases.extend([skipped, used, once, twice].map(|case| case.over(pair)));
+    }
+    cases
 }
 
 /// The NIC is a TAP device: it hands what arrives to the stack at once.
-fn nic(program: &'static str, expected: Passed) -> Verdict {
-    let t = Topology::quiet(Pair::Veth)?;
+fn nic(program: &'static str, pair: Pair, ip: Ip, expected: Passed) -> Verdict {
+    let t = Topology::new(pair)?;
     let (mut nic, index) = t.fwd.enter(|| {
         let nic = Tun::tap("nic")?;
         let index = link::index("nic")?;
@@ -76,21 +88,16 @@ fn nic(program: &'static str, expected: Passed) -> Verdict {
         link::set_up(index, true)?;
         Ok((nic, index))
     })?;
-    let frame = probe::frame(
-        MAC_DST,
-        MAC_SRC,
-        libc::ETH_P_IP as u16,
-        &probe::udp_packet(&PAYLOAD),
-    );
-    counted(&t, program, index, expected, || nic.inject(&frame))
+    let frame = probe::udp_frame(ip, MAC_DST, MAC_SRC, &PAYLOAD);
+    counted(&t, program, index, ip, expected, || nic.inject(&frame))
 }
 
 /// The NIC is a container's pair, which puts each packet on the backlog itself.
-fn containers(program: &'static str, expected: Passed) -> Verdict {
-    let t = Topology::quiet(Pair::Veth)?;
-    t.address_frames_to_the_end(Ip::V4)?;
-    counted(&t, program, t.src_fwd, expected, || {
-        probe::send(&t, Ip::V4, &PAYLOAD)
+fn containers(program: &'static str, pair: Pair, ip: Ip, expected: Passed) -> Verdict {
+    let t = Topology::new(pair)?;
+    t.address_frames_to_the_end(ip)?;
+    counted(&t, program, t.src_fwd, ip, expected, || {
+        probe::send(&t, ip, &PAYLOAD)
     })
 }
 
@@ -98,21 +105,23 @@ fn counted(
     t: &Topology,
     program: &'static str,
     from: u32,
+    ip: Ip,
     expected: Passed,
     mut send: impl FnMut() -> anyhow::Result<()>,
 ) -> Result<(), Stop> {
-    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let receiver = Receiver::new(&t.dst, ip)?;
     let program = Redirect::to(program, t.dst_fwd)?;
     program.at_ingress(&t.fwd, from)?;
-    let path = Path::count(L2_LENGTH)?;
+    let path = Path::count(L2_LENGTH + if ip == Ip::V6 { 20 } else { 0 })?;
     for _ in 0..PROBES {
         send()?;
         receiver.must_get(&PAYLOAD)?;
     }
-    same(
+    // A poll is traced when it is over, and so after it has delivered.
+    becomes(
         reason::WRONG_COUNT,
         "tracepoints passed",
-        path.passed(),
+        || path.passed(),
         expected,
     )
 }

@@ -9,14 +9,14 @@ use std::{
 use anyhow::Context;
 use protocol::{Arm, Expect, reason};
 
-use super::Case;
+use super::{Case, WAYS};
 use crate::{
     bpf::Redirect,
     fail::{Verdict, becomes, failed},
-    link::Pair,
+    link::{self, Pair},
     probe::{self, Receiver},
     scene::Kmsg,
-    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
+    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology, dst_address, src_address},
 };
 
 const PROBE: &[u8] = b"a probe that goes round";
@@ -28,42 +28,57 @@ const SILENCE: Duration = Duration::from_secs(7);
 const LIMIT: u32 = 8;
 
 pub(super) fn cases() -> Vec<Case> {
-    let endless = Case::feature(
-        "loop_is_bounded",
-        &["R10"],
-        "Verify that a packet that two programs redirect to each other's side is dropped, the CPU comes back, and the log says so now and then",
-        endless,
-    )
-    .on(Some(Arm::Upstream), &[], Expect::Hang, "upstream does not bound the rounds: the CPU never comes back");
-    let mut many = Case::feature(
+    let mut cases = Vec::new();
+    for (pair, ip, way) in WAYS {
+        let second = Case::feature(
+            format!("second_hop_is_delivered{way}"),
+            &["carry"],
+            format!(
+                "Verify that a container's own program may redirect a packet on, and back, over {pair:?} and IP{ip:?}"
+            ),
+            move || chain(pair, ip, 2),
+        );
+        let limit = Case::feature(
+            format!("chain_at_the_limit_is_delivered{way}"),
+            &["R10"],
+            format!(
+                "Verify that a packet that is switched as often as is allowed is delivered, over {pair:?} and IP{ip:?}"
+            ),
+            move || chain(pair, ip, LIMIT),
+        );
+        cases.extend([second, limit].map(|case| case.over(pair)));
+    }
+    // Each takes one more guest on kernels that never come back from it: both
+    // differences at once.
+    for (pair, ip, way) in [WAYS[0], WAYS[3]] {
+        let case = Case::feature(
+            format!("loop_is_bounded{way}"),
+            &["R10"],
+            format!(
+                "Verify that a packet that two programs redirect to each other's side is dropped, the CPU comes back, and the log says so now and then, over {pair:?} and IP{ip:?}"
+            ),
+            move || endless(pair, ip),
+        );
+        cases.push(hangs(case).over(pair));
+    }
+    let mut many = hangs(Case::feature(
         "loop_does_not_leak",
         &["R10"],
         "Verify that none of 100,000 packets that are caught in a loop stays in memory",
         many,
-    )
-    .on(
+    ));
+    many.deadline_ms = 10_000;
+    cases.push(many);
+    cases
+}
+
+fn hangs(case: Case) -> Case {
+    case.on(
         Some(Arm::Upstream),
         &[],
         Expect::Hang,
         "upstream does not bound the rounds: the CPU never comes back",
-    );
-    many.deadline_ms = 10_000;
-    vec![
-        Case::feature(
-            "second_hop_is_delivered",
-            &["carry"],
-            "Verify that a container's own program may redirect a packet on, and back",
-            || chain(2),
-        ),
-        Case::feature(
-            "chain_at_the_limit_is_delivered",
-            &["R10"],
-            "Verify that a packet that is switched as often as is allowed is delivered",
-            || chain(LIMIT),
-        ),
-        endless,
-        many,
-    ]
+    )
 }
 
 /// Both ends of one pair send a packet to and fro. The device in ns_dst is the
@@ -86,20 +101,20 @@ fn bouncing(
     Ok(programs)
 }
 
-fn chain(hops: u32) -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+fn chain(pair: Pair, ip: Ip, hops: u32) -> Verdict {
+    let t = Topology::new(pair)?;
     // An odd number of switches ends in ns_dst, an even one in ns_fwd, where
     // the address is added so that it is delivered as well.
     let ends_in = if hops % 2 == 1 { &t.dst } else { &t.fwd };
     if hops.is_multiple_of(2) {
-        t.fwd
-            .enter(|| crate::link::add_address(t.dst_fwd, crate::topology::dst_address(Ip::V4)))?;
-        t.fwd
-            .enter(|| crate::link::add_route(t.dst_fwd, crate::topology::src_address(Ip::V4)))?;
+        t.fwd.enter(|| {
+            link::add_address(t.dst_fwd, dst_address(ip))?;
+            link::add_route(t.dst_fwd, src_address(ip))
+        })?;
     }
-    let receiver = Receiver::new(ends_in, Ip::V4)?;
+    let receiver = Receiver::new(ends_in, ip)?;
     let programs = bouncing(&t, "peer_chain", hops)?;
-    probe::send(&t, Ip::V4, PROBE)?;
+    probe::send(&t, ip, PROBE)?;
     receiver.must_get(PROBE).map_err(|e| {
         e.with(format!(
             "programs ran: {:?}",
@@ -117,13 +132,13 @@ fn chain(hops: u32) -> Verdict {
 
 /// The log is looked at as well: in a case of its own it would take one more
 /// guest on kernels that never come back from here.
-fn endless() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+fn endless(pair: Pair, ip: Ip) -> Verdict {
+    let t = Topology::new(pair)?;
     let programs = bouncing(&t, "peer_probe", 0)?;
     let mut log = Kmsg::from_now().context("/dev/kmsg cannot be read")?;
     let rounds = 1000;
     for _ in 0..rounds {
-        probe::send(&t, Ip::V4, PROBE)?;
+        probe::send(&t, ip, PROBE)?;
     }
     // Every switch that is allowed, and the one that is not.
     becomes(
@@ -132,13 +147,13 @@ fn endless() -> Verdict {
         || programs.iter().map(|p| p.hits().1).sum::<u64>(),
         rounds * (u64::from(LIMIT) + 1),
     )?;
-    told(&t, &mut log)
+    told(&t, ip, &mut log)
 }
 
 /// The log names an end of the pair, and not for each packet. The kernel's limit
 /// is ten messages in five seconds for all of the network code: cases before this
 /// one may have used them up.
-fn told(t: &Topology, log: &mut Kmsg) -> Verdict {
+fn told(t: &Topology, ip: Ip, log: &mut Kmsg) -> Verdict {
     const MOST: usize = 50;
     let start = Instant::now();
     let messages = loop {
@@ -148,7 +163,7 @@ fn told(t: &Topology, log: &mut Kmsg) -> Verdict {
             break lines;
         }
         thread::sleep(Duration::from_millis(100));
-        probe::send(t, Ip::V4, PROBE)?;
+        probe::send(t, ip, PROBE)?;
     };
     let names_an_end = |l: &String| l.contains(" on dst, ") || l.contains(" on dst_fwd, ");
     if messages.is_empty() || messages.len() > MOST || !messages.iter().all(names_an_end) {

@@ -5,7 +5,7 @@ use protocol::reason;
 
 use super::Case;
 use crate::{
-    bpf::Redirect,
+    bpf::{Hook, Redirect},
     fail::{Stop, Verdict, failed},
     link::Pair,
     probe,
@@ -48,29 +48,42 @@ fn case(
     traffic: impl Fn(&Topology) -> Verdict + Send + Sync + 'static,
     pair: Pair,
 ) -> Case {
-    let case = Case::feature(
+    Case::feature(
         name,
         proves,
         format!(
             "Verify that {what} goes both ways by redirect_peer, with forwarding off, and nothing leaves by the host ends"
         ),
         move || both_ways(&Topology::new(pair)?, &traffic),
-    );
-    if pair != Pair::Veth {
-        case.needs_netkit()
-    } else {
-        case
-    }
+    )
+    .over(pair)
+}
+
+/// As [`both_ways_by`], with the programs where most cases have them.
+pub(super) fn both_ways(t: &Topology, traffic: &impl Fn(&Topology) -> Verdict) -> Verdict {
+    both_ways_by(Hook::Clsact, t, traffic)
 }
 
 /// Redirects all that arrives on either host end to the other side's container,
 /// and drops what leaves by them.
-pub(super) fn both_ways(t: &Topology, traffic: &impl Fn(&Topology) -> Verdict) -> Verdict {
-    let to_dst = Redirect::to("peer", t.dst_fwd)?;
-    let to_src = Redirect::to("peer", t.src_fwd)?;
+pub(super) fn both_ways_by(
+    hook: Hook,
+    t: &Topology,
+    traffic: &impl Fn(&Topology) -> Verdict,
+) -> Verdict {
+    // A program of another type.
+    let program = if hook == Hook::Action {
+        "peer_action"
+    } else {
+        "peer"
+    };
+    let to_dst = Redirect::to(program, t.dst_fwd)?;
+    let to_src = Redirect::to(program, t.src_fwd)?;
     let checker = Redirect::load("checker", |_| {})?;
-    to_dst.at_ingress(&t.fwd, t.src_fwd)?;
-    to_src.at_ingress(&t.fwd, t.dst_fwd)?;
+    let _kept = [
+        to_dst.by(hook, &t.fwd, t.src_fwd)?,
+        to_src.by(hook, &t.fwd, t.dst_fwd)?,
+    ];
     checker.at_egress(&t.fwd, t.src_fwd)?;
     checker.at_egress(&t.fwd, t.dst_fwd)?;
     let seen = || {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the devices count.
 
-use protocol::reason;
+use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
@@ -14,42 +14,54 @@ use crate::{
 
 const PROBES: u64 = 25;
 const PAYLOAD: [u8; 100] = [7; 100];
-/// Ethernet, IPv4 and UDP headers.
-const L2_LENGTH: u64 = 14 + 20 + 8 + PAYLOAD.len() as u64;
 
 pub(super) fn cases() -> Vec<Case> {
-    let why = "5.10 does not count what the peer receives";
-    let old = |case: Case| {
-        case.on(
-            Some(protocol::Arm::Upstream),
-            &["5.10"],
-            protocol::Expect::Fail {
-                reason: reason::WRONG_COUNT.into(),
-            },
-            why,
-        )
-    };
-    vec![
-        old(Case::feature("counts_rx_veth", &["R3"], "Verify that a veth peer counts each packet received once, with its L2 length, and the host end sends none", || {
-            counts(Pair::Veth)
-        })),
-        Case::feature("counts_rx_netkit", &["R3"], "Verify that a netkit peer counts each packet received once, with its L2 length, and the host end sends none", || {
-            counts(Pair::Netkit)
-        })
-        .needs_netkit(),
-    ]
+    let mut cases = Vec::new();
+    for (pair, p) in [(Pair::Veth, "veth"), (Pair::Netkit, "netkit")] {
+        for (ip, i) in [(Ip::V4, ""), (Ip::V6, "_v6")] {
+            let case = Case::feature(
+                format!("counts_rx_{p}{i}"),
+                &["R3"],
+                format!(
+                    "Verify that a {p} peer counts each packet of IP{ip:?} received once, with its L2 length, and the host end sends none"
+                ),
+                move || counts(pair, ip),
+            );
+            cases.push(
+                case.on(
+                    Some(Arm::Upstream),
+                    &["5.10"],
+                    Expect::Fail {
+                        reason: reason::WRONG_COUNT.into(),
+                    },
+                    "5.10 does not count what the peer receives",
+                )
+                .over(pair),
+            );
+        }
+    }
+    cases
 }
 
-fn counts(pair: Pair) -> Verdict {
-    let t = Topology::quiet(pair)?;
-    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+/// Ethernet, IP and UDP headers, and what is in them.
+fn l2_length(ip: Ip) -> u64 {
+    let header = match ip {
+        Ip::V4 => 20,
+        Ip::V6 => 40,
+    };
+    14 + header + 8 + PAYLOAD.len() as u64
+}
+
+fn counts(pair: Pair, ip: Ip) -> Verdict {
+    let t = Topology::quiet_host(pair, ip)?;
+    let receiver = Receiver::new(&t.dst, ip)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     let peer = || t.dst.enter(|| link::counters("dst"));
     let host = || t.fwd.enter(|| link::counters("dst_fwd"));
     let (peer_before, host_before) = (peer()?, host()?);
     for _ in 0..PROBES {
-        probe::send(&t, Ip::V4, &PAYLOAD)?;
+        probe::send(&t, ip, &PAYLOAD)?;
         receiver.must_get(&PAYLOAD)?;
     }
     let (peer_after, host_after) = (peer()?, host()?);
@@ -58,7 +70,7 @@ fn counts(pair: Pair) -> Verdict {
         reason::WRONG_COUNT,
         "ns_dst, dst: packets and bytes received",
         grown(peer_before.rx, peer_after.rx),
-        (PROBES, PROBES * L2_LENGTH),
+        (PROBES, PROBES * l2_length(ip)),
     )?;
     same(
         reason::WRONG_COUNT,

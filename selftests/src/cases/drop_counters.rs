@@ -42,7 +42,10 @@ pub(super) fn cases() -> Vec<Case> {
             })
         }),
         case("same_netns", "a peer in the same namespace", || {
-            dropped(|t| t.fwd.enter(|| super::drops::pair_in_one_place(&t.fwd)))
+            dropped(|t| {
+                t.fwd
+                    .enter(|| super::drops::pair_in_one_place(Pair::Veth, &t.fwd))
+            })
         }),
         case("egress", "use at egress", egress),
         case("loop", "a loop", endless).on(

@@ -72,6 +72,25 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .needs(|| super::is_at_least(5, 18), &["5.10"], NO_DELIVERY_TIME),
         Case::feature(
+            "timestamp_survives",
+            &["R7"],
+            "Verify that skb->tstamp, which is a delivery time where it has no type, is the same on the container's side",
+            || {
+                let seen = marked(Pair::Veth, Ip::V4)?;
+                same(
+                    reason::WRONG_VALUE,
+                    "ns_dst, dst: skb->tstamp",
+                    seen.tstamp,
+                    TIME,
+                )
+            },
+        )
+        .needs(
+            || Ok(!super::is_at_least(5, 18)?),
+            &["6.1", "6.12", "7.3"],
+            "this kernel's skb->tstamp has a type (since 5.18), and reads as 0 without it",
+        ),
+        Case::feature(
             "delivery_time_survives_netkit",
             &["R7"],
             "Verify that a packet's delivery time, and what kind it is, are the same behind a netkit pair",
@@ -137,12 +156,14 @@ fn plain(pair: Pair) -> Verdict {
 }
 
 const MARK: u32 = 0x5eed_0155;
+const TIME: u64 = 0x0155_0155_0155;
 
 fn marked(pair: Pair, ip: Ip) -> Result<crate::bpf::Seen, Stop> {
     let t = Topology::new(pair)?;
     let program = Redirect::load("peer_marked", |r| {
         r.target = t.dst_fwd;
         r.mark = MARK;
+        r.tstamp = TIME;
     })?;
     let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
     let receiver = Receiver::new(&t.dst, ip)?;
@@ -189,7 +210,6 @@ fn mtu(pair: Pair, ip: Ip) -> Verdict {
 const NO_DELIVERY_TIME: &str = "this kernel has no bpf_skb_set_tstamp() (before 5.18)";
 
 fn delivery_time(pair: Pair) -> Verdict {
-    const TIME: u64 = 0x0155_0155_0155;
     const MONOTONIC: u32 = 1;
     let t = Topology::new(pair)?;
     let program = Redirect::load("peer_stamped", |r| {

@@ -3,16 +3,16 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use protocol::reason;
+use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
-    bpf::{Observer, Redirect},
-    fail::{Verdict, becomes, failed, same},
+    bpf::{Observer, Redirect, Seen},
+    fail::{Stop, Verdict, becomes, failed, same},
     link::{self, Pair},
     netns::Netns,
-    probe::{self, PORT, Receiver},
-    topology::{Ip, MAC_DST_FWD, MAC_SRC_FWD, Topology, dst_address},
+    probe::{self, PORT, Receiver, Tap},
+    topology::{Ip, MAC_DST_FWD, MAC_SRC, MAC_SRC_FWD, Topology, dst_address},
 };
 
 const PROBE: &[u8] = b"a probe in an unusual frame";
@@ -39,19 +39,52 @@ pub(super) fn cases() -> Vec<Case> {
             "Verify that TCP's super-packets are switched whole and that no byte is lost",
             gso,
         ),
+        vlan_case("vlan_fields", Pair::Veth),
+        vlan_case("vlan_fields_netkit", Pair::Netkit),
         Case::feature(
             "broadcast_is_delivered",
             &["carry"],
             "Verify that a broadcast packet is delivered in the container",
-            || many(Ipv4Addr::BROADCAST),
+            || many(Ipv4Addr::BROADCAST).map(drop),
         ),
         Case::feature(
             "multicast_is_delivered",
             &["carry"],
             "Verify that a multicast packet is delivered to the group's members in the container",
-            || many(GROUP),
+            || many(GROUP).map(drop),
         ),
+        type_case("broadcast", Ipv4Addr::BROADCAST),
+        type_case("multicast", GROUP),
     ]
+}
+
+fn vlan_case(name: &str, pair: Pair) -> Case {
+    Case::feature(
+        name,
+        &["carry"],
+        format!(
+            "Verify that programs behind a {pair:?} pair see a tagged frame's VLAN, priority and kind of tag, and its own protocol"
+        ),
+        move || vlan_fields(pair),
+    )
+    .over(pair)
+}
+
+fn type_case(what: &str, to: Ipv4Addr) -> Case {
+    Case::feature(
+        format!("{what}_type_is_cleared"),
+        &["R6"],
+        format!("Verify that a {what} packet is PACKET_HOST for programs in the container"),
+        move || becomes_host(to),
+    )
+    .on(
+        Some(Arm::Upstream),
+        &["5.10"],
+        Expect::Fail {
+            reason: reason::WRONG_VALUE.into(),
+        },
+        "5.10 keeps the packet type",
+    )
 }
 
 const TAGGED_SRC: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 16, 7, 1));
@@ -108,23 +141,35 @@ fn gso() -> Verdict {
     let observer = Observer::with("observe_stream", &t.dst, t.dst_dev)?;
     super::connectivity::both_ways(&t, &|t| probe::bulk(t, 1 << 20))?;
     let stream = observer.stream();
-    if stream.longest <= 1514 || stream.most_segments < 2 {
+    // Ethernet, IPv4, and TCP with timestamps; the rest of the MTU is payload.
+    const HEADERS: u32 = 14 + 20 + 32;
+    const SEGMENT: u32 = 1514 - HEADERS;
+    let segments = stream.longest.saturating_sub(HEADERS).div_ceil(SEGMENT);
+    if segments < 2 {
         return Err(failed(
             reason::WRONG_VALUE,
-            format!(
-                "ns_dst, dst: expected a packet longer than 1514 bytes with several segments, got {stream:?}"
-            ),
+            format!("ns_dst, dst: expected a packet of several segments, got {stream:?}"),
         ));
     }
-    Ok(())
+    same(
+        reason::WRONG_VALUE,
+        &format!(
+            "ns_dst, dst: gso_size and gso_segs of a packet of {} bytes",
+            stream.longest
+        ),
+        (stream.gso_size, stream.gso_segs),
+        (SEGMENT, segments),
+    )
 }
 
-fn many(to: Ipv4Addr) -> Verdict {
+/// What the container sees of a packet for many.
+fn many(to: Ipv4Addr) -> Result<Seen, Stop> {
     let t = Topology::new(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     if to.is_multicast() {
         t.dst.enter(|| receiver.join(to, dst_address(Ip::V4)))?;
     }
+    let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send_to_many(&t.src, "src", to, PROBE)?;
@@ -134,5 +179,52 @@ fn many(to: Ipv4Addr) -> Verdict {
         || program.hits().1,
         1,
     )?;
-    receiver.must_get(PROBE)
+    receiver.must_get(PROBE)?;
+    Ok(observer.seen())
+}
+
+/// As any packet that comes out of another namespace: R6 has the type cleared.
+fn becomes_host(to: Ipv4Addr) -> Verdict {
+    const PACKET_HOST: u32 = 0;
+    same(
+        reason::WRONG_VALUE,
+        "ns_dst, dst: skb->pkt_type",
+        many(to)?.pkt_type,
+        PACKET_HOST,
+    )
+}
+
+/// The tag is out of the frame when tc sees it, and everything in it beside it.
+fn vlan_fields(pair: Pair) -> Verdict {
+    const ETH_P_8021AD: u16 = 0x88a8;
+    let t = Topology::new(pair)?;
+    let program = Redirect::to("peer_probe", t.dst_fwd)?;
+    program.at_ingress(&t.fwd, t.src_fwd)?;
+    let observer = Observer::at_ingress(&t.dst, t.dst_dev)?;
+    let wire = Tap::new(&t.src, t.src_dev)?;
+    let packet = probe::udp_packet(PROBE);
+    // Priority, eligible to be dropped, VLAN.
+    for (sent, (protocol, tci)) in (1..).zip([
+        (libc::ETH_P_8021Q as u16, 5 << 13 | 1 << 12 | VLAN),
+        (ETH_P_8021AD, 3 << 13 | VLAN),
+    ]) {
+        let mut tagged = tci.to_be_bytes().to_vec();
+        tagged.extend((libc::ETH_P_IP as u16).to_be_bytes());
+        tagged.extend(&packet);
+        wire.send(&probe::frame(MAC_SRC_FWD, MAC_SRC, protocol, &tagged))?;
+        observer.must_see(sent)?;
+        let seen = observer.seen();
+        same(
+            reason::WRONG_VALUE,
+            "ns_dst, dst: skb->vlan_present, vlan_proto, vlan_tci, protocol",
+            (
+                seen.vlan_present,
+                seen.vlan_proto,
+                seen.vlan_tci,
+                seen.protocol,
+            ),
+            (1, protocol.into(), tci.into(), libc::ETH_P_IP as u32),
+        )?;
+    }
+    Ok(())
 }

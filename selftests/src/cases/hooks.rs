@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 
 use protocol::reason;
 
-use super::Case;
+use super::{Case, WAYS, connectivity::both_ways_by};
 use crate::{
-    bpf::Redirect,
+    bpf::{Hook, Redirect},
     fail::{Verdict, becomes},
     link::{self, End, Pair},
     netns::Netns,
@@ -16,22 +16,46 @@ use crate::{
 };
 
 const PROBE: &[u8] = b"a probe that takes another way";
+const LAST: &[u8] = b"the one behind it, which goes half of it";
 
 pub(super) fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let traffic: [(&str, Traffic); 3] = [
+        ("tcp", probe::tcp),
+        ("udp", probe::echo),
+        ("ping", probe::ping_both),
+    ];
+    for (hook, h, how) in [
+        (Hook::Tcx, "tcx", "attached by tcx"),
+        (Hook::Action, "act_bpf", "actions of a matchall filter"),
+    ] {
+        for (kind, traffic) in traffic {
+            for (pair, ip, way) in WAYS {
+                let case = Case::feature(
+                    format!("peer_{h}_{kind}{way}"),
+                    &["carry"],
+                    format!(
+                        "Verify that {kind} goes both ways over {pair:?} and IP{ip:?} when the programs are {how}"
+                    ),
+                    move || both_ways_by(hook, &Topology::new(pair)?, &|t| traffic(t, ip)),
+                );
+                // tcx is as old as netkit.
+                cases.push(if hook == Hook::Tcx {
+                    case.needs_netkit()
+                } else {
+                    case.over(pair)
+                });
+            }
+        }
+    }
+    cases.extend(directions());
+    cases
+}
+
+type Traffic = fn(&Topology, Ip) -> Verdict;
+
+fn directions() -> Vec<Case> {
     vec![
-        Case::feature(
-            "peer_tcx_tcp",
-            &["carry"],
-            "Verify that TCP goes both ways when the programs are attached by tcx",
-            tcx,
-        )
-        .needs_netkit(),
-        Case::feature(
-            "peer_act_bpf_tcp",
-            &["carry"],
-            "Verify that TCP goes both ways when the programs are actions of a matchall filter",
-            act_bpf,
-        ),
         Case::feature(
             "container_to_host_is_delivered",
             &["carry"],
@@ -51,34 +75,6 @@ pub(super) fn cases() -> Vec<Case> {
             ipvlan,
         ),
     ]
-}
-
-fn tcx() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
-    let to_dst = Redirect::to("peer_tcx", t.dst_fwd)?;
-    let to_src = Redirect::to("peer_tcx", t.src_fwd)?;
-    let checker = Redirect::load("checker", |_| {})?;
-    let links = [
-        to_dst.at_tcx_ingress(&t.fwd, t.src_fwd)?,
-        to_src.at_tcx_ingress(&t.fwd, t.dst_fwd)?,
-    ];
-    checker.at_egress(&t.fwd, t.src_fwd)?;
-    checker.at_egress(&t.fwd, t.dst_fwd)?;
-    let verdict = probe::tcp(&t, Ip::V4);
-    drop(links);
-    verdict
-}
-
-fn act_bpf() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
-    let to_dst = Redirect::to("peer_action", t.dst_fwd)?;
-    let to_src = Redirect::to("peer_action", t.src_fwd)?;
-    let checker = Redirect::load("checker", |_| {})?;
-    to_dst.as_action(&t.fwd, t.src_fwd)?;
-    to_src.as_action(&t.fwd, t.dst_fwd)?;
-    checker.at_egress(&t.fwd, t.src_fwd)?;
-    checker.at_egress(&t.fwd, t.dst_fwd)?;
-    probe::tcp(&t, Ip::V4)
 }
 
 /// The host transmits a frame; the container's program switches it back.
@@ -101,6 +97,7 @@ fn container_to_host() -> Verdict {
 }
 
 fn second_container() -> Verdict {
+    probe::stay_on_one_cpu()?;
     let t = Topology::new(Pair::Veth)?;
     let within = Netns::new("ns_within")?;
     let host_end = t.dst.enter(|| {
@@ -126,12 +123,15 @@ fn second_container() -> Verdict {
     let first = Redirect::to("peer_probe", t.dst_fwd)?;
     let second = Redirect::to("peer_probe", host_end)?;
     first.at_ingress(&t.fwd, t.src_fwd)?;
-    second.at_ingress(&t.dst, t.dst_dev)?;
+    let mut filter = second.at_ingress(&t.dst, t.dst_dev)?;
     let between = Receiver::new(&t.dst, Ip::V4)?;
     let receiver = Receiver::new(&within, Ip::V4)?;
     probe::send(&t, Ip::V4, PROBE)?;
     receiver.must_get(PROBE)?;
-    between.must_get_nothing()
+    // It stays where it is without the second program, and is the first there.
+    t.dst.enter(|| filter.detach())?;
+    probe::send(&t, Ip::V4, LAST)?;
+    between.must_get_only(LAST)
 }
 
 /// The rx_handler of the container's device has its turn in the new round.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The cases: small, independent, each proving one thing.
 
+mod assigned;
 mod backlog;
 mod bound;
 mod connectivity;
@@ -35,7 +36,9 @@ use protocol::{Arm, CaseInfo, Expect, Expectation, reason};
 use crate::{
     bpf::Redirect,
     fail::{Stop, Verdict, WAITS},
+    link::Pair,
     list,
+    topology::Ip,
 };
 
 const NO_NETKIT: &str = "this kernel is older than netkit and tcx (6.7)";
@@ -60,6 +63,15 @@ pub(crate) fn has_netkit() -> anyhow::Result<bool> {
 fn has_drop_reasons() -> anyhow::Result<bool> {
     is_at_least(5, 17)
 }
+
+/// The kinds of pair and versions of IP that what does not depend on them is tried
+/// with, and what the name of a case has of it.
+const WAYS: [(Pair, Ip, &str); 4] = [
+    (Pair::Veth, Ip::V4, ""),
+    (Pair::Veth, Ip::V6, "_v6"),
+    (Pair::Netkit, Ip::V4, "_netkit"),
+    (Pair::Netkit, Ip::V6, "_netkit_v6"),
+];
 
 const NO_EGRESS_FLAG: &str = "this base's redirect_peer has no BPF_F_EGRESS (before 7.3)";
 
@@ -113,6 +125,7 @@ pub(crate) fn all() -> Vec<Case> {
         counters::cases(),
         fields::cases(),
         scrub::cases(),
+        assigned::cases(),
         turned::cases(),
         xdp::cases(),
         taps::cases(),
@@ -210,6 +223,15 @@ impl Case {
             why: why.into(),
         });
         self
+    }
+
+    /// Has kernels skip it that lack the kind of pair that it is about.
+    fn over(self, pair: Pair) -> Self {
+        if pair == Pair::Veth {
+            self
+        } else {
+            self.needs_netkit()
+        }
     }
 
     /// Has kernels before netkit and tcx skip it, as declared for those bases;

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -16,8 +16,8 @@ use protocol::reason;
 
 use super::Case;
 use crate::{
-    bpf::{Filter, Redirect},
-    fail::{Verdict, failed},
+    bpf::{Filter, Hook, Redirect},
+    fail::{Verdict, failed, patience},
     link::{self, End, Pair},
     netns::Netns,
     probe::{self, PORT, Receiver},
@@ -26,47 +26,59 @@ use crate::{
 
 const PROBE: &[u8] = b"the probe after the storm";
 const ROUNDS: u32 = 4;
-const ROUND: Duration = Duration::from_millis(10);
+/// Packets that are to come before something happens, and after it.
+const SOME: u64 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
+type Work = fn(&mut Scene) -> Result<()>;
+
+const WORKS: [(&str, &str, Work); 6] = [
+    (
+        "program_taken_off",
+        "taking the program off and putting it on again",
+        program,
+    ),
+    ("peer_down", "taking the peer down and up again", peer_down),
+    (
+        "pair_deleted",
+        "deleting the pair, and making it anew,",
+        pair,
+    ),
+    ("netns_deleted", "deleting the container's namespace", netns),
+    (
+        "program_replaced",
+        "replacing the program by another",
+        replaced,
+    ),
+    (
+        "peer_moved",
+        "moving the peer to another namespace, and back,",
+        moved,
+    ),
+];
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case::feature(
-            "program_taken_off_under_load",
-            &["R15"],
-            "Verify that taking the program off and putting it on again under load is safe",
-            program,
-        ),
-        Case::feature(
-            "peer_down_under_load",
-            &["R15"],
-            "Verify that taking the peer down and up again under load is safe",
-            peer_down,
-        ),
-        Case::feature(
-            "pair_deleted_under_load",
-            &["R15"],
-            "Verify that deleting the pair, and making it anew, under load is safe",
-            pair,
-        ),
-        Case::feature(
-            "netns_deleted_under_load",
-            &["R15"],
-            "Verify that deleting the container's namespace under load is safe",
-            netns,
-        ),
-        Case::feature(
-            "program_replaced_under_load",
-            &["R15"],
-            "Verify that replacing the program by another under load is safe",
-            replaced,
-        ),
-        Case::feature(
-            "peer_moved_under_load",
-            &["R15"],
-            "Verify that moving the peer to another namespace, and back, under load is safe",
-            moved,
-        ),
-    ]
+    let mut cases = Vec::new();
+    for (pair, hook, way) in [
+        (Pair::Veth, Hook::Clsact, ""),
+        (Pair::Netkit, Hook::Clsact, "_netkit"),
+        (Pair::Veth, Hook::Tcx, "_tcx"),
+    ] {
+        for (name, what, work) in WORKS {
+            let case = Case::feature(
+                format!("{name}{way}_under_load"),
+                &["R15"],
+                format!("Verify that {what} under load is safe ({pair:?}, {hook:?})"),
+                move || under_load(pair, hook, work),
+            );
+            cases.push(if hook == Hook::Tcx {
+                case.needs_netkit()
+            } else {
+                case.over(pair)
+            });
+        }
+    }
+    cases
 }
 
 /// Sends datagrams from ns_src as fast as one thread can, until it is dropped.
@@ -115,108 +127,128 @@ impl Drop for Load {
     }
 }
 
+/// What the load goes through.
+struct Scene {
+    pair: Pair,
+    t: Topology,
+    filter: Filter,
+    elsewhere: Netns,
+}
+
 /// Does `work` a few times with packets on their way, then has a probe arrive.
-fn under_load(mut work: impl FnMut(&mut Topology, &mut Filter) -> Result<()>) -> Verdict {
-    let mut t = Topology::new(Pair::Veth)?;
+fn under_load(pair: Pair, hook: Hook, work: Work) -> Verdict {
+    let t = Topology::new(pair)?;
     let redirect = Redirect::to("peer_probe", t.dst_fwd)?;
-    let mut filter = redirect.at_ingress(&t.fwd, t.src_fwd)?;
-    let load = Load::start(&t)?;
+    let filter = redirect.by(hook, &t.fwd, t.src_fwd)?;
+    let mut scene = Scene {
+        pair,
+        t,
+        filter: filter.context("the program cannot be taken off again")?,
+        elsewhere: Netns::new("ns_elsewhere")?,
+    };
+    let load = Load::start(&scene.t)?;
     for _ in 0..ROUNDS {
-        let before = redirect.hits().1;
-        thread::sleep(ROUND);
-        work(&mut t, &mut filter)?;
-        thread::sleep(ROUND);
-        if redirect.hits().1 == before {
+        comes_through(&redirect, &load)?;
+        work(&mut scene)?;
+        comes_through(&redirect, &load)?;
+    }
+    drop(load);
+    let receiver = Receiver::new(&scene.t.dst, Ip::V4)?;
+    probe::send(&scene.t, Ip::V4, PROBE)?;
+    receiver.must_get(PROBE)
+}
+
+/// Waits until the program has seen packets that it had not seen before.
+fn comes_through(redirect: &Redirect, load: &Load) -> Verdict {
+    let (start, before) = (Instant::now(), redirect.hits().1);
+    while redirect.hits().1 < before + SOME {
+        if start.elapsed() > patience() {
             return Err(failed(
                 reason::WRONG_COUNT,
                 format!(
-                    "ns_fwd, src_fwd: the program saw no packet meanwhile, of {} sent",
+                    "ns_fwd, src_fwd: the program saw {} packets since {before}, of {} sent by now",
+                    redirect.hits().1 - before,
                     load.sent()
                 ),
             ));
         }
+        thread::sleep(PAUSE);
     }
-    drop(load);
-    let receiver = Receiver::new(&t.dst, Ip::V4)?;
-    probe::send(&t, Ip::V4, PROBE)?;
-    receiver.must_get(PROBE)
+    Ok(())
 }
 
-fn program() -> Verdict {
-    under_load(|t, filter| {
-        t.fwd.enter(|| {
-            filter.detach()?;
-            thread::sleep(ROUND);
-            filter.attach()
-        })
+fn program(scene: &mut Scene) -> Result<()> {
+    scene.t.fwd.enter(|| {
+        scene.filter.detach()?;
+        thread::sleep(PAUSE);
+        scene.filter.attach()
     })
 }
 
-fn replaced() -> Verdict {
-    under_load(|t, filter| {
-        let other = match Redirect::to("peer", t.dst_fwd) {
-            Ok(other) => other,
-            Err(stop) => bail!("loading the other program: {stop:?}"),
-        };
-        other.at_ingress(&t.fwd, t.src_fwd)?;
-        thread::sleep(ROUND);
-        t.fwd.enter(|| filter.attach())
+fn replaced(scene: &mut Scene) -> Result<()> {
+    let other = match Redirect::to("peer", scene.t.dst_fwd) {
+        Ok(other) => other,
+        Err(stop) => bail!("loading the other program: {stop:?}"),
+    };
+    scene.t.fwd.enter(|| {
+        other.in_place_of(&mut scene.filter)?;
+        thread::sleep(PAUSE);
+        scene.filter.attach()
     })
 }
 
-fn moved() -> Verdict {
-    let elsewhere = Netns::new("ns_elsewhere")?;
-    under_load(|t, _| {
-        t.dst.enter(|| link::move_to(t.dst_dev, &elsewhere))?;
-        elsewhere.enter(|| {
-            link::set_up(t.dst_dev, true)?;
-            thread::sleep(ROUND);
-            link::move_to(t.dst_dev, &t.dst)
-        })?;
-        t.dst.enter(|| {
-            link::set_up(t.dst_dev, true)?;
-            link::add_address(t.dst_dev, dst_address(Ip::V4))
-        })
+fn moved(scene: &mut Scene) -> Result<()> {
+    let Scene { t, elsewhere, .. } = scene;
+    t.dst.enter(|| link::move_to(t.dst_dev, elsewhere))?;
+    elsewhere.enter(|| {
+        link::set_up(t.dst_dev, true)?;
+        thread::sleep(PAUSE);
+        link::move_to(t.dst_dev, &t.dst)
+    })?;
+    t.dst.enter(|| {
+        link::set_up(t.dst_dev, true)?;
+        link::add_address(t.dst_dev, dst_address(Ip::V4))
     })
 }
 
-fn peer_down() -> Verdict {
-    under_load(|t, _| {
-        t.dst.enter(|| {
-            link::set_up(t.dst_dev, false)?;
-            thread::sleep(ROUND);
-            link::set_up(t.dst_dev, true)
-        })
+fn peer_down(scene: &mut Scene) -> Result<()> {
+    let t = &scene.t;
+    t.dst.enter(|| {
+        link::set_up(t.dst_dev, false)?;
+        thread::sleep(PAUSE);
+        link::set_up(t.dst_dev, true)
     })
 }
 
-fn pair() -> Verdict {
-    under_load(|t, _| {
-        t.fwd.enter(|| link::delete(t.dst_fwd))?;
-        container(t)
-    })
+fn pair(scene: &mut Scene) -> Result<()> {
+    let t = &scene.t;
+    t.fwd.enter(|| link::delete(t.dst_fwd))?;
+    container(scene.pair, t)
 }
 
-fn netns() -> Verdict {
-    under_load(|t, _| {
-        // The old one goes with its last descriptor, in the kernel's own time,
-        // and takes both devices along.
-        t.dst = Netns::new("ns_dst")?;
-        t.fwd.enter(|| {
-            for _ in 0..500 {
-                if link::index("dst_fwd").is_err() {
-                    return Ok(());
-                }
-                thread::sleep(Duration::from_millis(2));
+fn netns(scene: &mut Scene) -> Result<()> {
+    let t = &mut scene.t;
+    // The old one goes with its last descriptor, in the kernel's own time, and
+    // takes both devices along.
+    t.dst = Netns::new("ns_dst")?;
+    t.fwd.enter(|| {
+        let start = Instant::now();
+        while link::index("dst_fwd").is_ok() {
+            if start.elapsed() > patience() {
+                bail!(
+                    "dst_fwd is still there {:?} after its peer's namespace was let go",
+                    start.elapsed()
+                );
             }
-            bail!("dst_fwd is still there a second after its peer's namespace was let go")
-        })?;
-        container(t)
-    })
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    })?;
+    container(scene.pair, t)
 }
 
 /// A new pair with the indices of the one that is gone.
-pub(super) fn container(t: &Topology) -> Result<()> {
+pub(super) fn container(pair: Pair, t: &Topology) -> Result<()> {
     let end = |name, mac, index| End {
         name,
         mac,
@@ -225,7 +257,7 @@ pub(super) fn container(t: &Topology) -> Result<()> {
     };
     t.fwd.enter(|| {
         link::add_pair(
-            Pair::Veth,
+            pair,
             &end("dst_fwd", MAC_DST_FWD, t.dst_fwd),
             &end("dst", MAC_DST, t.dst_dev),
             &t.dst,

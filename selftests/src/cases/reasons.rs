@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use protocol::{Arm, Expect, reason};
 
-use super::Case;
+use super::{Case, WAYS};
 use crate::{
     bpf::{Path, Redirect},
-    fail::{Verdict, same},
+    fail::{Verdict, becomes, same},
     link::{self, Pair},
     probe::{self, Tap},
-    topology::{MAC_SRC, MAC_SRC_FWD, Topology},
+    topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
     tracefs::Format,
 };
 
@@ -21,17 +21,59 @@ const PROTOCOL: u16 = 0x88b5;
 const FRAMES: u64 = 5;
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = Vec::new();
+    for (pair, ip, way) in WAYS {
+        // The protocol is one of its own, whatever IP there is.
+        if ip == Ip::V4 {
+            cases.extend(over(pair, way));
+        }
+    }
+    cases.push(
         case(
-            "bad_ifindex",
+            "netkit",
+            "use in a netkit device's own program: TC_EGRESS",
+            netkit,
+        )
+        .needs_netkit(),
+    );
+    cases.push(case("loop", "a loop: TC_REDIRECT_LOOP", endless).on(
+        Some(Arm::Upstream),
+        &[],
+        Expect::Hang,
+        "upstream does not bound the rounds: the CPU never comes back",
+    ));
+    cases
+        .into_iter()
+        .map(|case| {
+            case.on(
+                Some(Arm::Upstream),
+                &[],
+                Expect::Fail {
+                    reason: reason::WRONG_VALUE.into(),
+                },
+                "upstream drops without a reason (NOT_SPECIFIED)",
+            )
+            .needs(
+                super::has_drop_reasons,
+                &["5.10"],
+                "kernels before 5.17 have no drop reasons",
+            )
+        })
+        .collect()
+}
+
+fn over(pair: Pair, way: &str) -> [Case; 5] {
+    [
+        case(
+            &format!("bad_ifindex{way}"),
             "an index without a device: TC_INGRESS",
-            || drops("TC_INGRESS", |_| Ok(0x7fff_fff0)),
+            move || drops(pair, "TC_INGRESS", |_| Ok(0x7fff_fff0)),
         ),
         case(
-            "unpaired_device",
+            &format!("unpaired_device{way}"),
             "a device that is not one of a pair: TC_INGRESS",
-            || {
-                drops("TC_INGRESS", |t| {
+            move || {
+                drops(pair, "TC_INGRESS", |t| {
                     t.fwd.enter(|| {
                         let dummy = link::add_dummy("dummy9")?;
                         link::set_up(dummy, true)?;
@@ -40,55 +82,36 @@ pub(super) fn cases() -> Vec<Case> {
                 })
             },
         ),
-        case("peer_down", "a peer that is down: DEV_READY", || {
-            drops("DEV_READY", |t| {
-                t.dst.enter(|| link::set_up(t.dst_dev, false))?;
-                Ok(t.dst_fwd)
-            })
-        }),
         case(
-            "same_netns",
-            "a peer in the same namespace: TC_INGRESS",
-            || {
-                drops("TC_INGRESS", |t| {
-                    t.fwd.enter(|| super::drops::pair_in_one_place(&t.fwd))
+            &format!("peer_down{way}"),
+            "a peer that is down: DEV_READY",
+            move || {
+                drops(pair, "DEV_READY", |t| {
+                    t.dst.enter(|| link::set_up(t.dst_dev, false))?;
+                    Ok(t.dst_fwd)
                 })
             },
         ),
-        case("egress", "use at egress: TC_EGRESS", egress),
         case(
-            "netkit",
-            "use in a netkit device's own program: TC_EGRESS",
-            netkit,
-        )
-        .needs_netkit(),
-        case("loop", "a loop: TC_REDIRECT_LOOP", endless).on(
-            Some(Arm::Upstream),
-            &[],
-            Expect::Hang,
-            "upstream does not bound the rounds: the CPU never comes back",
+            &format!("same_netns{way}"),
+            "a peer in the same namespace: TC_INGRESS",
+            move || {
+                drops(pair, "TC_INGRESS", |t| {
+                    t.fwd
+                        .enter(|| super::drops::pair_in_one_place(pair, &t.fwd))
+                })
+            },
+        ),
+        case(
+            &format!("egress{way}"),
+            "use at egress: TC_EGRESS",
+            move || egress(pair),
         ),
     ]
-    .into_iter()
-    .map(|case| {
-        case.on(
-            Some(Arm::Upstream),
-            &[],
-            Expect::Fail {
-                reason: reason::WRONG_VALUE.into(),
-            },
-            "upstream drops without a reason (NOT_SPECIFIED)",
-        )
-        .needs(
-            super::has_drop_reasons,
-            &["5.10"],
-            "kernels before 5.17 have no drop reasons",
-        )
-    })
-    .collect()
+    .map(|case| case.over(pair))
 }
 
-fn case(name: &str, what: &str, run: fn() -> Verdict) -> Case {
+fn case(name: &str, what: &str, run: impl Fn() -> Verdict + Send + Sync + 'static) -> Case {
     Case::feature(
         format!("drop_reason_{name}"),
         &["R14"],
@@ -107,17 +130,17 @@ fn format() -> Result<Format> {
     Ok(format)
 }
 
-fn drops(wanted: &str, target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
+fn drops(pair: Pair, wanted: &str, target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
     let format = format()?;
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::new(pair)?;
     let program = Redirect::to("peer", target(&t)?)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     counted(&t, &format, wanted)
 }
 
-fn egress() -> Verdict {
+fn egress(pair: Pair) -> Verdict {
     let format = format()?;
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::new(pair)?;
     let out = Redirect::to("plain", t.dst_fwd)?;
     let program = Redirect::to("peer", t.dst_fwd)?;
     out.at_ingress(&t.fwd, t.src_fwd)?;
@@ -157,6 +180,13 @@ fn counted(t: &Topology, format: &Format, wanted: &str) -> Verdict {
     for _ in 0..FRAMES {
         tap.send(&frame)?;
     }
+    // What was not dropped yet has no wrong reason.
+    becomes(
+        reason::WRONG_COUNT,
+        "frames dropped, for whatever reason",
+        || path.dropped().iter().map(|(_, count)| count).sum::<u64>(),
+        FRAMES,
+    )?;
     let names = format.symbols();
     let got: BTreeMap<String, u64> = path
         .dropped()

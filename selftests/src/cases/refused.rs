@@ -9,7 +9,7 @@ use crate::{
     fail::{Stop, Verdict, failed},
 };
 
-const TYPES: [&str; 16] = [
+const TYPES: [&str; 23] = [
     "xdp",
     "socket_filter",
     "cgroup_skb",
@@ -26,6 +26,13 @@ const TYPES: [&str; 16] = [
     "sk_msg",
     "cgroup_sock_addr",
     "sk_lookup",
+    "sk_reuseport",
+    "lwt_seg6local",
+    "cgroup_sock",
+    "cgroup_device",
+    "cgroup_sysctl",
+    "cgroup_sockopt",
+    "raw_tracepoint_writable",
 ];
 
 pub(super) fn cases() -> Vec<Case> {
@@ -35,15 +42,27 @@ pub(super) fn cases() -> Vec<Case> {
         "Verify that a SCHED_ACT program may call the helper",
         || load_as("as_act"),
     )];
-    for program in TYPES {
-        cases.push(Case::feature(
-            format!("refused_for_{program}"),
-            &["helper"],
-            format!("Verify that the verifier refuses the helper to a program of type {program}"),
-            move || refused(program),
-        ));
-    }
+    cases.extend(TYPES.map(case));
+    cases.push(case("syscall").needs(
+        || super::is_at_least(5, 14),
+        &["5.10"],
+        "this kernel has no programs of that type (before 5.14)",
+    ));
+    cases.push(case("netfilter").needs(
+        || super::is_at_least(6, 4),
+        &["5.10", "6.1"],
+        "this kernel has no programs of that type (before 6.4)",
+    ));
     cases
+}
+
+fn case(program: &'static str) -> Case {
+    Case::feature(
+        format!("refused_for_{program}"),
+        &["helper"],
+        format!("Verify that the verifier refuses the helper to a program of type {program}"),
+        move || refused(program),
+    )
 }
 
 fn refused(program: &str) -> Verdict {

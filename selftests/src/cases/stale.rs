@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Requests and verdicts that do not belong together.
 
-use anyhow::Context;
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
     bpf::Redirect,
-    fail::{Verdict, becomes, same},
+    fail::{Verdict, becomes},
     link::Pair,
     netns,
     probe::{self, Receiver},
@@ -19,6 +14,7 @@ use crate::{
 };
 
 const PROBE: &[u8] = b"a probe that nobody asked to redirect";
+const LAST: &[u8] = b"the one behind it, which is redirected";
 
 pub(super) fn cases() -> Vec<Case> {
     vec![
@@ -66,13 +62,21 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 fn unused() -> Verdict {
+    probe::stay_on_one_cpu()?;
     let t = Topology::new(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let program = Redirect::to("peer_unused", t.dst_fwd)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    ran(&program, "src_fwd, at ingress")?;
-    receiver.must_get_nothing()
+    ran(&program)?;
+    only_the_last(&t, "peer_probe", &receiver)
+}
+
+/// Nothing has arrived but what a program then redirects, as it should.
+fn only_the_last(t: &Topology, program: &'static str, receiver: &Receiver) -> Verdict {
+    Redirect::to(program, t.dst_fwd)?.at_ingress(&t.fwd, t.src_fwd)?;
+    probe::send(t, Ip::V4, LAST)?;
+    receiver.must_get_only(LAST)
 }
 
 /// The host forwards what its program asked to redirect and then let pass; the
@@ -80,6 +84,7 @@ fn unused() -> Verdict {
 /// as cannot be overlooked in memory if each of them stays there.
 fn lwt() -> Verdict {
     const FRAMES: u64 = 30_000;
+    probe::stay_on_one_cpu()?;
     let t = Topology::quiet(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let asks = Redirect::to("peer_unused", t.dst_fwd)?;
@@ -100,23 +105,24 @@ fn lwt() -> Verdict {
         || returns.hits().0,
         FRAMES,
     )?;
-    receiver.must_get_nothing()
+    only_the_last(&t, "peer_probe", &receiver)
 }
 
 fn stale() -> Verdict {
-    pin()?;
+    probe::stay_on_one_cpu()?;
     let t = Topology::new(Pair::Veth)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let asks = Redirect::to("peer_unused", t.dst_fwd)?;
     asks.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
-    ran(&asks, "src_fwd, at ingress")?;
-    returns_only(&t, &receiver)
+    ran(&asks)?;
+    returns_only(&t)?;
+    only_the_last(&t, "peer_probe", &receiver)
 }
 
 /// On a CPU whose last request was carried out.
 fn verdict_only() -> Verdict {
-    pin()?;
+    probe::stay_on_one_cpu()?;
     let t = Topology::new(Pair::Veth)?;
     t.address_frames_to_the_end(Ip::V4)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
@@ -124,29 +130,22 @@ fn verdict_only() -> Verdict {
     asks.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(&t, Ip::V4, PROBE)?;
     receiver.must_get(PROBE)?;
-    returns_only(&t, &receiver)
+    returns_only(&t)?;
+    only_the_last(&t, "plain", &receiver)
 }
 
-fn returns_only(t: &Topology, receiver: &Receiver) -> Verdict {
+fn returns_only(t: &Topology) -> Verdict {
     let returns = Redirect::load("verdict_only", |_| {})?;
     returns.at_ingress(&t.fwd, t.src_fwd)?;
     probe::send(t, Ip::V4, PROBE)?;
-    ran(&returns, "src_fwd, at ingress")?;
-    receiver.must_get_nothing()
+    ran(&returns)
 }
 
-/// Keeps this thread, and with it what it sends through veth, on one CPU.
-fn pin() -> anyhow::Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(0)?;
-    sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on CPU 0")
-}
-
-fn ran(program: &Redirect, where_: &str) -> Verdict {
-    same(
+fn ran(program: &Redirect) -> Verdict {
+    becomes(
         reason::WRONG_COUNT,
-        &format!("ns_fwd, {where_}: probes seen"),
-        program.hits().1,
+        "ns_fwd, src_fwd: probes seen at ingress",
+        || program.hits().1,
         1,
     )
 }

@@ -15,25 +15,32 @@ use crate::{
 const PROBE: &[u8] = b"a probe that taps see";
 
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case::feature(
-            "taps_see_where_it_arrived",
+    let mut cases = Vec::new();
+    for (pair, way) in [(Pair::Veth, ""), (Pair::Netkit, "_netkit")] {
+        let told = Case::feature(
+            format!("taps_see_where_it_arrived{way}"),
             &["carry"],
-            "Verify that packet sockets on both sides are told their own device, its EtherType and PACKET_HOST, and see the same bytes",
-            fields,
-        ),
-        Case::feature(
-            "taps_see_it_once_on_each_side",
+            format!(
+                "Verify that packet sockets on both sides of a {pair:?} pair are told their own device, its EtherType and PACKET_HOST, and see the same bytes"
+            ),
+            move || fields(pair),
+        );
+        let seen = Case::feature(
+            format!("taps_see_it_once_on_each_side{way}"),
             &["carry"],
-            "Verify that packet sockets see a frame once on the host's device, once on the container's, and not on the host end",
-            once,
-        ),
-    ]
+            format!(
+                "Verify that packet sockets see a frame once on the host's device, once on the container's, and not on the host end of a {pair:?} pair"
+            ),
+            move || once(pair),
+        );
+        cases.extend([told, seen].map(|case| case.over(pair)));
+    }
+    cases
 }
 
-fn fields() -> Verdict {
+fn fields(pair: Pair) -> Verdict {
     const PACKET_HOST: u8 = 0;
-    let t = Topology::new(Pair::Veth)?;
+    let t = Topology::new(pair)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let taps = [Tap::new(&t.fwd, t.src_fwd)?, Tap::new(&t.dst, t.dst_dev)?];
     let program = Redirect::to("peer_probe", t.dst_fwd)?;
@@ -76,8 +83,8 @@ fn fields() -> Verdict {
     )
 }
 
-fn once() -> Verdict {
-    let t = Topology::new(Pair::Veth)?;
+fn once(pair: Pair) -> Verdict {
+    let t = Topology::new(pair)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     let taps = [
         Tap::new(&t.fwd, t.src_fwd)?,

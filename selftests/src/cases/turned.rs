@@ -124,16 +124,24 @@ fn df_is_kept() -> Verdict {
         || program.hits().1,
         1,
     )?;
+    let left = || t.dst.enter(|| Ok(link::counters("far")?.tx));
+    // Either comes, or the packet has not come to be forwarded.
+    becomes(
+        reason::NOT_DELIVERED,
+        "ns_dst: whether the packet was refused for its DF (Ip FragFails), or left by far",
+        || refused() != before || left().is_ok_and(|tx| tx != (0, 0)),
+        true,
+    )?;
     same(
         reason::WRONG_COUNT,
         "ns_dst, far: packets and bytes transmitted",
-        t.dst.enter(|| Ok(link::counters("far")?.tx))?,
+        left()?,
         (0, 0),
     )?;
-    becomes(
+    same(
         reason::WRONG_COUNT,
         "ns_dst: packets refused for their DF (Ip FragFails)",
-        refused,
+        refused(),
         before
             .context("reading Ip FragFails")
             .map(|n| Some(n + 1))?,

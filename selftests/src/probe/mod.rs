@@ -13,20 +13,24 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::socket::{setsockopt, sockopt},
+    unistd::Pid,
+};
 use protocol::reason;
 
 use crate::{
     fail::{Verdict, failed},
     netns::Netns,
     scene,
-    topology::{Ip, Topology, dst_address},
+    topology::{Ip, Topology, dst_address, src_address},
 };
 
 pub(crate) use self::{
     icmp::{ping, ping_both},
-    packet::{Frame, Sender, Tap, checksum, frame, udp_packet, udp_packet_between},
-    tcp::{bulk, tcp, tcp_to},
+    packet::{Frame, Sender, Tap, checksum, frame, udp_frame, udp_packet, udp_packet_between},
+    tcp::{Listener, bulk, connect, tcp, tcp_to},
     tun::{Tun, Wire},
 };
 
@@ -38,9 +42,13 @@ fn arrive() -> Duration {
     crate::fail::patience()
 }
 
-/// How long a packet that must not arrive is waited for. Delivery is over when
-/// the sender's system call returns, unless the backlog is served by ksoftirqd.
-const STAY_AWAY: Duration = Duration::from_millis(25);
+/// Keeps this thread, and with it what it sends through a pair, on one CPU: what
+/// is sent later is received later.
+pub(crate) fn stay_on_one_cpu() -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(0)?;
+    sched_setaffinity(Pid::from_raw(0), &cpus).context("staying on CPU 0")
+}
 
 fn any(ip: Ip) -> IpAddr {
     match ip {
@@ -57,6 +65,11 @@ pub(crate) struct Receiver {
     place: String,
 }
 
+/// A namespace and its devices, for a message.
+fn place(ns: &Netns) -> String {
+    format!("{}, {}", ns.name, scene::names(ns))
+}
+
 impl Receiver {
     /// Opens one.
     pub(crate) fn new(ns: &Netns, ip: Ip) -> Result<Self> {
@@ -64,7 +77,7 @@ impl Receiver {
             ns.enter(|| UdpSocket::bind((any(ip), PORT)).context("binding a UDP socket"))?;
         Ok(Self {
             socket,
-            place: format!("{}, {}", ns.name, scene::names(ns)),
+            place: place(ns),
         })
     }
 
@@ -76,6 +89,11 @@ impl Receiver {
         self.socket
             .join_multicast_v4(&group, &on)
             .with_context(|| format!("joining {group}"))
+    }
+
+    fn port(&self) -> Result<u16> {
+        let address = self.socket.local_addr();
+        Ok(address.context("asking for a socket's port")?.port())
     }
 
     /// The next probe's payload, or `None` when none comes within `wait`.
@@ -116,16 +134,26 @@ impl Receiver {
         }
     }
 
-    /// Fails if any probe arrives.
-    pub(crate) fn must_get_nothing(&self) -> Verdict {
-        match self.next(STAY_AWAY)? {
-            None => Ok(()),
+    /// Fails if any probe has arrived, by the arrival of `last`, which was sent
+    /// behind them from the same CPU ([`stay_on_one_cpu`]). Time would not do: the
+    /// backlog may have been left to ksoftirqd.
+    pub(crate) fn must_get_only(&self, last: &[u8]) -> Verdict {
+        match self.next(arrive())? {
+            Some(got) if got == last => Ok(()),
             Some(got) => Err(failed(
                 reason::WRONGLY_DELIVERED,
                 format!(
-                    "{}: expected no probe, got one of {} bytes",
+                    "{}: expected no probe but the last, got one of {} bytes before it: {:?}",
                     self.place,
-                    got.len()
+                    got.len(),
+                    String::from_utf8_lossy(&got)
+                ),
+            )),
+            None => Err(failed(
+                reason::NOT_DELIVERED,
+                format!(
+                    "{}: expected the probe that was sent last, got none",
+                    self.place
                 ),
             )),
         }
@@ -151,6 +179,28 @@ pub(crate) fn send_to(from: &Netns, to: SocketAddr, payload: &[u8]) -> Result<()
             .with_context(|| format!("sending a datagram to {to}"))?;
         Ok(())
     })
+}
+
+/// A probe from ns_src to ns_dst that is sent back.
+pub(crate) fn echo(t: &Topology, ip: Ip) -> Verdict {
+    const PROBE: &[u8] = b"a probe that comes back";
+    let there = Receiver::new(&t.dst, ip)?;
+    let socket = t.src.enter(|| {
+        let socket = UdpSocket::bind((any(ip), 0)).context("binding a UDP socket")?;
+        socket.connect((dst_address(ip), PORT))?;
+        socket.send(PROBE).context("sending a probe")?;
+        Ok(socket)
+    })?;
+    let back = Receiver {
+        socket,
+        place: place(&t.src),
+    };
+    there.must_get(PROBE)?;
+    there
+        .socket
+        .send_to(PROBE, SocketAddr::new(src_address(ip), back.port()?))
+        .context("sending a probe back")?;
+    back.must_get(PROBE)
 }
 
 /// Sends a probe to everybody, or to a group, on the link of a device.

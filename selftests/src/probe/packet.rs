@@ -2,6 +2,7 @@
 //! Packets byte by byte, and packet sockets.
 
 use std::{
+    cell::Cell,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     thread,
@@ -29,6 +30,43 @@ pub(crate) fn frame(to: Mac, from: Mac, protocol: u16, payload: &[u8]) -> Vec<u8
     frame.extend(protocol.to_be_bytes());
     frame.extend(payload);
     frame
+}
+
+/// A frame with a probe from ns_src's address to ns_dst's.
+pub(crate) fn udp_frame(ip: Ip, to: Mac, from: Mac, payload: &[u8]) -> Vec<u8> {
+    match ip {
+        Ip::V4 => frame(to, from, libc::ETH_P_IP as u16, &udp_packet(payload)),
+        Ip::V6 => frame(to, from, libc::ETH_P_IPV6 as u16, &udp_packet_v6(payload)),
+    }
+}
+
+/// The same packet as [`udp_packet`] over IPv6, which has no UDP without checksum.
+fn udp_packet_v6(payload: &[u8]) -> Vec<u8> {
+    let length = (8 + payload.len()) as u16;
+    let mut addresses = Vec::new();
+    for address in [src_address(Ip::V6), dst_address(Ip::V6)] {
+        if let IpAddr::V6(a) = address {
+            addresses.extend(a.octets());
+        }
+    }
+    let mut udp = Vec::new();
+    for word in [40_000, PORT, length, 0] {
+        udp.extend(word.to_be_bytes());
+    }
+    udp.extend(payload);
+    // The pseudo header: addresses, length and protocol.
+    let mut summed = addresses.clone();
+    summed.extend(u32::from(length).to_be_bytes());
+    summed.extend([0, 0, 0, 17]);
+    summed.extend(&udp);
+    let sum = checksum(&summed);
+    udp[6..8].copy_from_slice(&sum.to_be_bytes());
+    let mut packet = vec![0x60, 0, 0, 0];
+    packet.extend(length.to_be_bytes());
+    packet.extend([17, 64]);
+    packet.extend(addresses);
+    packet.extend(udp);
+    packet
 }
 
 /// An IPv4 UDP packet from ns_src's address to ns_dst's, without checksum.
@@ -183,6 +221,16 @@ impl Tap {
         }
         seen
     }
+
+    /// How many it has seen by each call, for what is asked again and again until
+    /// it is as expected.
+    pub(crate) fn counter(&self, payload: &[u8]) -> impl Fn() -> usize {
+        let seen = Cell::new(0);
+        move || {
+            seen.set(seen.get() + self.count(payload));
+            seen.get()
+        }
+    }
 }
 
 /// A packet socket that sees nothing and sends many frames with each call.
@@ -248,5 +296,24 @@ impl Sender {
         let sent =
             unsafe { libc::sendmmsg(self.0.fd.as_raw_fd(), messages.as_mut_ptr(), length, 0) };
         Errno::result(sent).map(|n| n as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{checksum, udp_packet_v6};
+
+    /// Verify that the sum of a UDP packet over IPv6, its pseudo header included,
+    /// comes to all ones, and that its lengths are those of what follows.
+    #[test]
+    fn udp_over_ipv6() {
+        let packet = udp_packet_v6(b"odd");
+        let length = packet.len() as u16 - 40;
+        assert_eq!(packet[4..6], length.to_be_bytes());
+        assert_eq!(packet[44..46], length.to_be_bytes());
+        let mut summed = packet[8..].to_vec();
+        // In front, where the order of 16-bit words does not matter.
+        summed.splice(0..0, [0, 17, 0, length as u8]);
+        assert_eq!(checksum(&summed), 0);
     }
 }

@@ -4,18 +4,24 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsRawFd, OwnedFd},
     thread,
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, Result};
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrStorage, setsockopt, socket, sockopt,
+    },
+};
 use protocol::reason;
 
-use super::{PORT, any, arrive};
+use super::{PORT, any, arrive, place};
 use crate::{
     fail::{Verdict, failed},
     netns::Netns,
-    scene,
     topology::{Ip, Topology, dst_address},
 };
 
@@ -54,31 +60,72 @@ pub(crate) fn tcp_to(t: &Topology, to: IpAddr) -> Verdict {
         Ok(got) if got == sent => served.map_err(|e| {
             failed(
                 reason::NOT_DELIVERED,
-                format!("{}: serving TCP on {to}: {e}", of(&t.dst)),
+                format!("{}: serving TCP on {to}: {e}", place(&t.dst)),
             )
         }),
         Ok(_) => Err(failed(
             reason::WRONG_VALUE,
             format!(
                 "{}: other bytes came back over TCP from {to} than were sent",
-                of(&t.src)
+                place(&t.src)
             ),
         )),
         Err(e) => Err(failed(
             reason::NOT_DELIVERED,
             format!(
                 "{}: expected {} bytes back over TCP from {to}, got: {e:#}; {}: {served:?}",
-                of(&t.src),
+                place(&t.src),
                 sent.len(),
-                of(&t.dst)
+                place(&t.dst)
             ),
         )),
     }
 }
 
-/// A namespace and its devices, for a message.
-fn of(ns: &Netns) -> String {
-    format!("{}, {}", ns.name, scene::names(ns))
+/// A listening socket of a namespace that nothing waits at.
+#[derive(Debug)]
+pub(crate) struct Listener(TcpListener);
+
+impl Listener {
+    /// Opens one on the probes' port.
+    pub(crate) fn new(ns: &Netns, ip: Ip) -> Result<Self> {
+        let listener = ns.enter(|| TcpListener::bind((any(ip), PORT)).context("listening"))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self(listener))
+    }
+
+    /// A connection that is there.
+    pub(crate) fn accepted(&self) -> Result<Option<TcpStream>> {
+        match self.0.accept() {
+            Ok((stream, _)) => Ok(Some(stream)),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e).context("accepting a connection"),
+        }
+    }
+}
+
+/// Begins to connect, and does not wait for an answer. What comes of it is over
+/// when it is closed: a socket that waits for its last acknowledgement keeps its
+/// namespace.
+pub(crate) fn connect(from: &Netns, to: SocketAddr) -> Result<OwnedFd> {
+    let family = if to.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    from.enter(|| {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(family, SockType::Stream, flags, None).context("opening a TCP socket")?;
+        let at_once = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        setsockopt(&fd, sockopt::Linger, &at_once).context("setting SO_LINGER")?;
+        match nix::sys::socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(to)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
+            Err(e) => Err(e).with_context(|| format!("connecting to {to}")),
+        }
+    })
 }
 
 fn accept_within(
@@ -133,8 +180,8 @@ pub(crate) fn bulk(t: &Topology, length: usize) -> Verdict {
             reason::NOT_DELIVERED,
             format!(
                 "{}: expected {length} bytes over TCP, got {got:?}; {}: {sent:?}",
-                of(&t.dst),
-                of(&t.src)
+                place(&t.dst),
+                place(&t.src)
             ),
         )),
     }

@@ -5,7 +5,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{link::Pair, seed::Seed, topology::Ip};
+use crate::{bpf::Hook, link::Pair, seed::Seed, topology::Ip};
 
 /// What can happen during a burst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,15 +50,6 @@ impl Event {
     }
 }
 
-/// How the program that redirects is attached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hook {
-    /// By a filter of the clsact qdisc.
-    Clsact,
-    /// By tcx.
-    Tcx,
-}
-
 /// A burst, and what happens in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Round {
@@ -75,6 +66,7 @@ pub(super) struct Round {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scene {
     pub(super) pair: Pair,
+    /// How the program that redirects is attached.
     pub(super) hook: Hook,
     pub(super) ip: Ip,
     pub(super) rounds: Vec<Round>,

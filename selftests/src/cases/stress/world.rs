@@ -4,30 +4,23 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use libbpf_rs::Link;
 
-use super::schedule::{Event, Hook, Scene};
+use super::schedule::{Event, Scene};
 use crate::{
-    bpf::{Filter, Redirect},
+    bpf::{Filter, Hook, Redirect},
     fail::{LONG, Stop},
     link::{self, End, Pair},
     netns::Netns,
     topology::{Ip, MAC_DST, MAC_DST_FWD, Topology},
 };
 
-/// The program at the first device, as the scene has it attached.
-enum Attached {
-    Clsact(Filter),
-    /// `None` while it is off.
-    Tcx(Option<Link>),
-}
-
 /// Devices, namespaces and programs of a scene.
 pub(super) struct World {
     pub(super) t: Topology,
     pair: Pair,
     elsewhere: Netns,
-    attached: Attached,
+    /// The program at the first device, as the scene has it attached.
+    attached: Filter,
     there: Redirect,
     back: Redirect,
     bad: Redirect,
@@ -44,14 +37,13 @@ impl World {
             (Pair::Veth, Hook::Clsact)
         };
         let t = Topology::with_wire(Pair::Veth, pair, Ip::V4)?;
-        let program = match hook {
-            Hook::Clsact => "peer",
-            Hook::Tcx => "peer_tcx",
-        };
+        let by_tcx = hook == Hook::Tcx;
+        let program = if by_tcx { "peer_tcx" } else { "peer" };
         let there = Redirect::to(program, t.dst_fwd)?;
-        let attached = match hook {
-            Hook::Clsact => Attached::Clsact(there.at_ingress(&t.fwd, t.src_fwd)?),
-            Hook::Tcx => Attached::Tcx(Some(there.at_tcx_ingress(&t.fwd, t.src_fwd)?)),
+        let attached = if by_tcx {
+            there.at_tcx_ingress(&t.fwd, t.src_fwd)?
+        } else {
+            there.at_ingress(&t.fwd, t.src_fwd)?
         };
         Ok(Self {
             pair,
@@ -134,26 +126,13 @@ impl World {
             Program::Back => &self.back,
             Program::Bad => &self.bad,
         };
-        match &mut self.attached {
-            Attached::Clsact(filter) => {
-                *filter = program.at_ingress(&self.t.fwd, self.t.src_fwd)?
-            }
-            Attached::Tcx(Some(link)) => program.takes_over(link)?,
-            Attached::Tcx(none) => {
-                *none = Some(program.at_tcx_ingress(&self.t.fwd, self.t.src_fwd)?);
-            }
-        }
-        Ok(())
+        let attached = &mut self.attached;
+        self.t.fwd.enter(|| program.in_place_of(attached))
     }
 
     fn detach(&mut self) -> Result<()> {
-        match &mut self.attached {
-            Attached::Clsact(filter) => self.t.fwd.enter(|| filter.detach()),
-            Attached::Tcx(link) => {
-                *link = None;
-                Ok(())
-            }
-        }
+        let attached = &mut self.attached;
+        self.t.fwd.enter(|| attached.detach())
     }
 
     /// A namespace goes in the kernel's own time, and takes both devices along.
