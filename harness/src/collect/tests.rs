@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Guests that show this and that, one piece of it missing, twice or damaged.
+
+use protocol::{Failure, MARK_END, MARK_START, Outcome};
+
+use super::{
+    sample::{NAMES, console, names, observed, records, with_job},
+    *,
+};
+use crate::damage::Damage;
+
+fn run(events: &[u8], console: &[u8]) -> Run {
+    run_of(vec![(&NAMES, observed(events, console))])
+}
+
+/// The run of guests that were given these cases, one after the other.
+fn run_of(boots: Vec<(&[&str], Observed)>) -> Run {
+    with_job(|job| {
+        let mut collected = Collected::default();
+        for (given, seen) in boots {
+            collected.take(job, &names(given), seen);
+        }
+        collected.into_run(job).unwrap()
+    })
+}
+
+fn is_good(run: &Run) -> bool {
+    run.verdict.is_good() && run.cases.iter().all(|c| c.verdict.is_good())
+}
+
+fn all_pass() -> Vec<Vec<u8>> {
+    records(&NAMES, |_| Outcome::Pass)
+}
+
+fn second_fails() -> Vec<Vec<u8>> {
+    records(&NAMES, |case| match case {
+        "second" => Outcome::Fail(Failure {
+            reason: "wrong-value".into(),
+            message: "m".into(),
+            context: vec![],
+        }),
+        _ => Outcome::Pass,
+    })
+}
+
+/// Verify that another order is taken where it was asked for, and other
+/// cases never are.
+#[test]
+fn announced_is_what_was_given() {
+    let given = names(&["a", "b"]);
+    assert!(same_cases(&given, &given, false));
+    assert!(!same_cases(&names(&["b", "a"]), &given, false));
+    assert!(same_cases(&names(&["b", "a"]), &given, true));
+    assert!(!same_cases(&names(&["b"]), &given, true));
+    assert!(!same_cases(&names(&["a", "a"]), &given, true));
+}
+
+/// Verify that a whole and good guest is good, or nothing below would prove anything.
+#[test]
+fn whole_and_good_is_good() {
+    let good = run(&all_pass().concat(), &console(&NAMES).concat());
+    assert!(is_good(&good), "{}: {}", good.verdict, good.why);
+    let bad = run(&second_fails().concat(), &console(&NAMES).concat());
+    assert_eq!(bad.verdict, Verdict::Fail);
+}
+
+/// Verify that no guest is good that ended early, at whatever byte, nor one
+/// of whose records any is missing, comes twice or changes places with the next.
+#[test]
+fn no_part_of_the_records_is_good() {
+    let (records, console) = (all_pass(), console(&NAMES).concat());
+    let whole = records.concat();
+    for length in 0..whole.len() {
+        assert!(
+            !is_good(&run(&whole[..length], &console)),
+            "cut at {length}"
+        );
+    }
+    for at in 0..records.len() {
+        let mut less = records.clone();
+        less.remove(at);
+        assert!(!is_good(&run(&less.concat(), &console)), "without {at}");
+        let mut more = records.clone();
+        more.insert(at, records[at].clone());
+        assert!(!is_good(&run(&more.concat(), &console)), "{at} twice");
+        if at + 1 < records.len() {
+            let mut other = records.clone();
+            other.swap(at, at + 1);
+            assert!(!is_good(&run(&other.concat(), &console)), "{at} late");
+        }
+    }
+}
+
+/// Verify that no guest is good whose console was not seen: all of it, what
+/// was there when a case began or ended, or anything from some byte on.
+#[test]
+fn an_unseen_console_is_not_good() {
+    let (events, lines) = (all_pass().concat(), console(&NAMES));
+    assert!(!is_good(&run(&events, b"")));
+    for (at, line) in lines.iter().enumerate() {
+        let line = String::from_utf8_lossy(line);
+        if line.contains(MARK_START) || line.contains(MARK_END) {
+            let mut less = lines.clone();
+            less.remove(at);
+            assert!(!is_good(&run(&events, &less.concat())), "without {at}");
+        }
+    }
+    let whole = lines.concat();
+    for length in 0..whole.len() - 1 {
+        assert!(
+            !is_good(&run(&events, &whole[..length])),
+            "the console ends after {length} of {} bytes",
+            whole.len()
+        );
+    }
+}
+
+/// Verify that no guest is good whose kernel says that it dropped messages.
+#[test]
+fn dropped_messages_are_not_good() {
+    let (events, lines) = (all_pass().concat(), console(&NAMES));
+    for dropped in [
+        "** 213 printk messages dropped **",
+        "[    1.600000] ** 1 printk messages dropped ** [    1.600001] x",
+    ] {
+        for at in 1..lines.len() {
+            let mut more = lines.clone();
+            more.insert(at, format!("{dropped}\n").into_bytes());
+            let run = run(&events, &more.concat());
+            assert!(!is_good(&run), "{dropped} at {at}");
+        }
+    }
+}
+
+/// Verify that a report of the kernel is seen wherever it stands.
+#[test]
+fn a_report_anywhere_is_not_good() {
+    let (events, lines) = (all_pass().concat(), console(&NAMES));
+    for report in [
+        "WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 f+0x1/0x2",
+        "BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+        "Kernel panic - not syncing: Fatal exception in interrupt",
+    ] {
+        for at in 1..=lines.len() {
+            let mut more = lines.clone();
+            more.insert(at, format!("[    1.700000] {report}\n").into_bytes());
+            let run = run(&events, &more.concat());
+            assert!(!is_good(&run), "{report} at {at}");
+        }
+    }
+}
+
+/// Verify that no damage to what a guest wrote, in both streams, turns a
+/// failure into something good.
+#[test]
+fn damage_never_makes_good() {
+    let (events, console) = (second_fails().concat(), console(&NAMES).concat());
+    let mut damage = Damage::new();
+    for round in 0..3_000 {
+        let mut streams = [events.clone(), console.clone()];
+        for _ in 0..=damage.below(5) {
+            let which = damage.below(2);
+            damage.to(&mut streams[which]);
+        }
+        let run = run(&streams[0], &streams[1]);
+        assert!(!is_good(&run), "round {round}");
+    }
+}
