@@ -34,6 +34,10 @@ use crate::{
 
 /// Proves the series and prints what came of it; gives the exit status.
 pub fn verify(request: &Verify) -> Result<u8> {
+    // Before anything that can fail.
+    if let Some(dir) = &request.results {
+        report::clear(dir)?;
+    }
     let session = Session::open(&request.common)?;
     let results = collect(&session, request)?;
     show(&results, request)?;
@@ -67,10 +71,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         request.flavors.clone()
     };
     let console = match &request.results {
-        Some(dir) => {
-            report::clear(dir)?;
-            Consoles::Kept(dir.join("console"))
-        }
+        Some(dir) => Consoles::Kept(dir.join(report::CONSOLES)),
         None => Consoles::Thrown(Scratch::new("consoles")?),
     };
     let (guest, trees) = std::thread::scope(|scope| {
@@ -377,4 +378,45 @@ fn show(results: &Results, request: &Verify) -> Result<()> {
         writeln!(out, "{table}\n{}", report::times(results))
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn request(words: &[&str]) -> Verify {
+        let words = ["harness", "verify"].iter().chain(words);
+        match <Cli as clap::Parser>::parse_from(words).command {
+            Command::Verify(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Verify that whatever goes wrong, what an earlier invocation wrote is gone:
+    /// nobody may take it for this one's.
+    #[test]
+    fn earlier_results_do_not_survive_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let results = dir.path().join("out");
+        let console = results.join("console");
+        std::fs::create_dir_all(&console).unwrap();
+        let old = [
+            results.join("results.json"),
+            console.join("6.12-patched-default.log"),
+        ];
+        let foreign = console.join("notes.txt");
+        for file in old.iter().chain([&foreign]) {
+            std::fs::write(file, "old").unwrap();
+        }
+        // A cache folder that is a file can never be opened.
+        let cache = dir.path().join("cache");
+        std::fs::write(&cache, "").unwrap();
+        let words = ["--results", "--cache"].into_iter();
+        let paths = [&results, &cache].map(|p| p.to_str().unwrap());
+        let words: Vec<&str> = words.zip(paths).flat_map(|(a, b)| [a, b]).collect();
+        assert!(verify(&request(&words)).is_err());
+        assert!(old.iter().all(|f| !f.exists()));
+        assert!(foreign.exists(), "what is not ours is left alone");
+    }
 }

@@ -24,7 +24,7 @@ pub(crate) mod text;
 mod times;
 mod upstream;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -45,11 +45,17 @@ const FILES: [&str; 7] = [
     "reproduce.sh",
 ];
 
+/// Where the consoles are, below the folder of the results.
+pub const CONSOLES: &str = "console";
+
 /// Removes what an earlier invocation wrote to `dir`: if this one ends without
-/// results, nobody may take those for its own.
+/// results, nobody may take those for its own. Files of others are left alone.
 pub fn clear(dir: &Path) -> Result<()> {
-    for file in FILES {
-        let path = dir.join(file);
+    let mut old: Vec<PathBuf> = FILES.iter().map(|file| dir.join(file)).collect();
+    let consoles = std::fs::read_dir(dir.join(CONSOLES));
+    let consoles = consoles.into_iter().flatten().flatten().map(|e| e.path());
+    old.extend(consoles.filter(|p| p.extension().is_some_and(|e| e == "log")));
+    for path in old {
         match std::fs::remove_file(&path) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                 return Err(e).with_context(|| format!("removing {}", path.display()));
