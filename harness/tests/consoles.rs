@@ -64,6 +64,15 @@ const HOLDS: &[(&str, &[&str])] = &[
     ("hard_lockup", &["hard_lockup loop 1"]),
     ("hung_task", &["hung_task a 1"]),
     ("kmemleak", &["kmemleak a 1", "kmemleak - 1"]),
+    (
+        "kmemleak_by_case",
+        &[
+            "kmemleak - 1",
+            "kmemleak b 1",
+            "kmemleak a 1",
+            "kmemleak - 1",
+        ],
+    ),
     ("kmemleak_off", &["kmemleak - 1", "kmemleak - 1"]),
     ("refcount", &["refcount a 1"]),
     ("ref_tracker", &["ref_tracker a 1", "ref_tracker - 1"]),

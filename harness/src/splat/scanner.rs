@@ -41,7 +41,8 @@ const LAST_WORDS: [&str; 4] = [
 pub struct Report {
     /// What the kernel logged.
     pub splat: Splat,
-    /// The case that was running; `None` between cases, while booting and after.
+    /// The case that was running, or that allocated what leaked; `None` between
+    /// cases, while booting and after.
     pub case: Option<String>,
     /// Outside a case, the last one that ran before it.
     pub after: Option<String>,
