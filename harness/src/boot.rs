@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
@@ -30,7 +31,9 @@ const CONSOLE_LIMIT: u64 = 256 << 20;
 
 /// A phase in which there is progress may take this many times its deadline:
 /// a guest that says something for ever does not come to an end either.
-const MOST_STRETCH: u32 = 10;
+pub(crate) const MOST_STRETCH: u32 = 10;
+/// As [`MOST_STRETCH`], of a boot: what it does is the same each time.
+const BOOT_STRETCH: u32 = 3;
 
 /// How much of the end of the guest's output is shown. Bytes and lines.
 const OUTPUT_SHOWN: u64 = 16 << 10;
@@ -52,6 +55,8 @@ pub struct Deadlines {
     pub shutdown: Duration,
     /// From the last sign of life after a panic or an oops to the next.
     pub crashed: Duration,
+    /// For everything together.
+    pub whole: Duration,
 }
 
 /// Everything that one boot showed.
@@ -71,10 +76,10 @@ pub struct Observed {
     pub metrics: Vec<Metric>,
     /// Why the stream cannot be called whole.
     pub stream_lacks: Option<String>,
-    /// Why the run was ended from outside, and the case that was running.
+    /// Why the run was ended from outside, and the case that did not go on. None
+    /// of a guest that was ended for what it wrote, or because the whole took too
+    /// long: whether the case would have come to an end is not known.
     pub deadline: Option<(String, Option<String>)>,
-    /// It was ended for what it wrote: whether it would have come to an end is not known.
-    pub flooded: bool,
     /// How QEMU ended by itself.
     pub ended_by: String,
     /// QEMU was killed by a signal: what the kernel had yet to say was not seen.
@@ -193,6 +198,50 @@ pub fn watch(
     Ok(seen)
 }
 
+/// What a guest is at.
+#[derive(Debug, Clone, Copy)]
+enum Phase<'a> {
+    Boot,
+    Case(&'a str),
+    Between,
+    Shutdown,
+}
+
+impl fmt::Display for Phase<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boot => f.write_str("boot"),
+            Self::Case(case) => write!(f, "case {case}"),
+            Self::Between => f.write_str("the time between cases"),
+            Self::Shutdown => f.write_str("shutdown"),
+        }
+    }
+}
+
+impl Phase<'_> {
+    /// Why it must be ended, if it must, `waited` after the last progress in it
+    /// and `whole` after its beginning.
+    fn late(self, deadlines: &Deadlines, waited: Duration, whole: Duration) -> Option<String> {
+        let (limit, stretch) = match self {
+            Self::Boot => (deadlines.boot, BOOT_STRETCH),
+            Self::Case(case) => {
+                let limit = deadlines.cases.get(case).copied();
+                (limit.unwrap_or(deadlines.between), MOST_STRETCH)
+            }
+            Self::Between => (deadlines.between, MOST_STRETCH),
+            Self::Shutdown => (deadlines.shutdown, MOST_STRETCH),
+        };
+        if waited > limit {
+            let waited = waited.as_secs_f64();
+            return Some(format!("no progress in {self} for {waited:.0} s"));
+        }
+        (whole > limit * stretch).then(|| {
+            let whole = whole.as_secs_f64();
+            format!("no end of {self} after {whole:.0} s, although there was progress")
+        })
+    }
+}
+
 struct Watch {
     /// To boot, until `hello` or the end.
     turn: Option<Turn>,
@@ -238,10 +287,9 @@ impl Watch {
                 self.seen.ended_by = "the harness ended the guest".into();
                 return Ok(());
             }
-            if let Some(why) = self.overdue(deadlines) {
+            if let Some((why, case)) = self.overdue(deadlines) {
                 step.note(&format!("{why}: asking the guest what it was doing"));
-                self.seen.deadline = Some((why, self.running.clone()));
-                self.seen.flooded = self.written() > CONSOLE_LIMIT;
+                self.seen.deadline = Some((why, case));
                 self.asked_at = self.console.length;
                 self.answer = Some(post_mortem::ask(&mut self.vm)?);
                 return Ok(());
@@ -323,52 +371,44 @@ impl Watch {
         self.console.length.max(self.events.length).max(output)
     }
 
-    /// Why the run must be ended now, if it must.
-    fn overdue(&self, deadlines: &Deadlines) -> Option<String> {
+    /// Why the run must be ended now, if it must, and the case that hangs.
+    fn overdue(&self, deadlines: &Deadlines) -> Option<(String, Option<String>)> {
         if self.written() > CONSOLE_LIMIT {
-            return Some(format!(
-                "the guest wrote more than {} MiB to its console, its port or its output",
-                CONSOLE_LIMIT >> 20
-            ));
+            let most = CONSOLE_LIMIT >> 20;
+            let why = format!(
+                "the guest wrote more than {most} MiB to its console, its port or its output"
+            );
+            return Some((why, None));
         }
         if self.damaged.is_some() {
             return None;
         }
-        let (phase, limit) = if self.seen.kernel.is_none() {
-            ("boot".to_owned(), deadlines.boot)
+        if self.start.elapsed() > deadlines.whole {
+            let why = format!(
+                "no end of the whole run, of which this boot took {:.0} s",
+                self.start.elapsed().as_secs_f64()
+            );
+            return Some((why, None));
+        }
+        let phase = if self.seen.kernel.is_none() {
+            Phase::Boot
         } else if let Some(case) = &self.running {
-            let limit = deadlines
-                .cases
-                .get(case)
-                .copied()
-                .unwrap_or(deadlines.between);
-            (format!("case {case}"), limit)
+            Phase::Case(case)
         } else if self.stream.is_done() {
-            ("shutdown".to_owned(), deadlines.shutdown)
+            Phase::Shutdown
         } else {
-            ("the time between cases".to_owned(), deadlines.between)
+            Phase::Between
         };
         let silent = self.sign.elapsed();
-        if self.crashed && silent > deadlines.crashed {
-            return Some(format!(
+        let why = if self.crashed && silent > deadlines.crashed {
+            format!(
                 "the kernel crashed in {phase}, and nothing came for {:.0} s",
                 silent.as_secs_f64()
-            ));
-        }
-        let waited = self.progress.elapsed();
-        if waited > limit {
-            return Some(format!(
-                "no progress in {phase} for {:.0} s",
-                waited.as_secs_f64()
-            ));
-        }
-        let whole = self.phase.elapsed();
-        (whole > limit * MOST_STRETCH).then(|| {
-            format!(
-                "no end of {phase} after {:.0} s, although there was progress",
-                whole.as_secs_f64()
             )
-        })
+        } else {
+            phase.late(deadlines, self.progress.elapsed(), self.phase.elapsed())?
+        };
+        Some((why, self.running.clone()))
     }
 
     /// The state of a guest that hung, out of what it answered and its console.
@@ -475,6 +515,32 @@ mod tests {
         let mut ran = with(refused);
         ran.scan.push(b"[    0.000000] Linux version 6.12.1\n");
         assert_eq!(ran.not_started(), None);
+    }
+
+    /// Verify that a guest that says something for ever comes to an end, while it
+    /// boots sooner than in a case.
+    #[test]
+    fn progress_is_no_licence() {
+        let seconds = Duration::from_secs;
+        let deadlines = Deadlines {
+            boot: seconds(10),
+            cases: [("c".to_owned(), seconds(5))].into(),
+            between: seconds(1),
+            shutdown: seconds(1),
+            crashed: seconds(1),
+            whole: Duration::MAX,
+        };
+        let late = |phase: Phase<'_>, waited, whole| {
+            phase.late(&deadlines, seconds(waited), seconds(whole))
+        };
+        assert_eq!(late(Phase::Boot, 1, 29), None);
+        let said = late(Phase::Boot, 1, 31).unwrap();
+        assert!(said.contains("no end of boot"), "{said}");
+        assert_eq!(late(Phase::Case("c"), 1, 49), None);
+        assert!(late(Phase::Case("c"), 1, 51).unwrap().contains("case c"));
+        let said = late(Phase::Case("c"), 6, 6).unwrap();
+        assert!(said.contains("no progress in case c for 6 s"), "{said}");
+        assert!(late(Phase::Case("unknown"), 2, 2).is_some());
     }
 
     /// Verify that of a file exactly the part asked for is given, as plain text.

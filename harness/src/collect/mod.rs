@@ -7,7 +7,10 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::Result;
 use protocol::Expect;
@@ -19,7 +22,7 @@ use crate::{
     judge::{Seen, judge, run_verdict},
     results::{CaseResult, OF_THE_RUN, Run, STATE_OF},
     run::Job,
-    splat::Decoder,
+    splat::{Decoder, KMEMLEAK, Report, Scanner, Splat},
     verdict::Verdict,
 };
 
@@ -39,59 +42,100 @@ pub struct Collected {
 
 impl Collected {
     /// Takes what one boot showed; gives whether it ended otherwise than it should.
-    pub fn take(&mut self, job: &Job<'_>, batch: &[String], seen: Observed) -> bool {
-        let lines = seen.scan.lines();
-        let unmarked = batch
-            .iter()
-            .find(|c| seen.ended.contains_key(*c) && !(seen.scan.marked(c) && seen.scan.closed(c)))
-            .cloned();
-        let gone = seen.scan.is_gone();
-        let dropped = seen.scan.dropped().map(str::to_owned);
-        let reports = seen.scan.finish();
-        let mut fatal_outside = false;
+    pub fn take(&mut self, job: &Job<'_>, batch: &[String], mut seen: Observed) -> bool {
         for name in batch.iter().filter(|c| seen.started.contains(c)) {
-            let entry = &mut self.seen.entry(name.clone()).or_default();
+            let entry = self.seen.entry(name.clone()).or_default();
             entry.0.started = true;
             if let Some((outcome, us)) = seen.ended.get(name) {
                 entry.0.outcome = Some(outcome.clone());
                 entry.1 = Some(*us);
             }
         }
-        for report in reports {
-            let allowed = job.allowed.allow(&report.splat, job.base).is_some();
-            if !allowed {
-                match report.case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                    Some((case, _)) => case.report(&report.splat),
-                    None => {
-                        fatal_outside |= report.splat.fatal;
-                        let verdict = if report.splat.fatal {
-                            Verdict::Crash
-                        } else {
-                            Verdict::Splat
-                        };
-                        self.bad(
-                            verdict,
-                            format!(
-                                "outside every case the kernel logged: {}",
-                                report.splat.title
-                            ),
-                        );
-                    }
+        let scan = std::mem::take(&mut seen.scan);
+        let unseen = unseen(batch, &seen, &scan);
+        let crashed = self.reports(job, scan);
+        let broken = self.ended(job, batch, &seen, crashed);
+        if seen.kernel.is_some() && !same_cases(&seen.announced, batch, job.guest.shuffle.is_some())
+        {
+            self.bad(
+                Verdict::Lost,
+                "the guest announced other cases than it was given".into(),
+            );
+        }
+        for why in unseen {
+            self.bad(Verdict::Lost, why);
+        }
+        self.kernel = seen
+            .kernel
+            .unwrap_or_else(|| std::mem::take(&mut self.kernel));
+        self.metrics.extend(seen.metrics);
+        self.seconds += seen.seconds;
+        self.boot_seconds = self.boot_seconds.or(seen.boot_seconds);
+        broken
+    }
+
+    /// Seconds of all boots so far.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// Takes the kernel's reports of one boot; gives whether its kernel crashed.
+    fn reports(&mut self, job: &Job<'_>, scan: Scanner) -> bool {
+        let reports = scan.finish();
+        let leaked = self.leaked_during(&reports);
+        let mut crashed = false;
+        for Report { splat, case, after } in reports {
+            if job.allowed.allow(&splat, job.base).is_some() {
+                continue;
+            }
+            crashed |= splat.fatal;
+            let cases = match (case, &leaked) {
+                (None, Some(cases)) if is_count_of_leaks(&splat) => cases.clone(),
+                (case, _) => case.into_iter().collect(),
+            };
+            let mut known = false;
+            for case in &cases {
+                if let Some((seen, _)) = self.seen.get_mut(case) {
+                    seen.report(&splat);
+                    known = true;
                 }
-                self.splats.add(report.splat, report.case);
+            }
+            if !known {
+                let verdict = if splat.fatal {
+                    Verdict::Crash
+                } else {
+                    Verdict::Splat
+                };
+                let after = after.map_or(String::new(), |c| format!(", after `{c}`"));
+                self.bad(
+                    verdict,
+                    format!(
+                        "outside every case{after} the kernel logged: {}",
+                        splat.title
+                    ),
+                );
+            }
+            self.splats.add(splat, cases);
+        }
+        crashed
+    }
+
+    /// The cases that allocated what leaked, where all of it was some case's.
+    fn leaked_during(&self, reports: &[Report]) -> Option<Vec<String>> {
+        let mut cases = BTreeSet::new();
+        for report in reports {
+            if report.splat.kind == KMEMLEAK && !is_count_of_leaks(&report.splat) {
+                let case = report.case.as_ref();
+                cases.insert(case.filter(|c| self.seen.contains_key(*c))?.clone());
             }
         }
-        let expected_end = batch.len() == 1
-            && job.cases.iter().any(|c| {
-                c.name == batch[0]
-                    && matches!(c.expect(job.arm, job.base).0, Expect::Hang | Expect::Splat)
-            });
-        let mut broken = false;
+        (!cases.is_empty()).then(|| cases.into_iter().collect())
+    }
+
+    /// Takes how one boot ended; gives whether it was otherwise than it should.
+    fn ended(&mut self, job: &Job<'_>, batch: &[String], seen: &Observed, crashed: bool) -> bool {
         if let Some((why, case)) = &seen.deadline {
-            broken = true;
-            // A flooded case was not seen to hang: the state is not evidence of it.
-            let of = case.as_deref().filter(|_| !seen.flooded);
-            let of = of.unwrap_or(OF_THE_RUN);
+            let of = case.as_deref().unwrap_or(OF_THE_RUN);
             let mut lines = vec![format!("{STATE_OF}{of}: {why}")];
             // What a guest wrote must not look as if it began another's.
             lines.extend(seen.post_mortem.iter().map(|l| {
@@ -103,13 +147,17 @@ impl Collected {
             }));
             self.post_mortems.push(lines);
             match case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                Some((case, _)) if !seen.flooded => case.deadline_passed = true,
-                // A case that is declared to hang was not seen to.
-                _ => self.bad(Verdict::Hang, why.clone()),
+                Some((case, _)) => case.deadline_passed = true,
+                None => self.bad(Verdict::Hang, why.clone()),
             }
-        } else if let Some(why) = &seen.stream_lacks {
-            broken = true;
-            let crashed = fatal_outside || self.seen.values().any(|(s, _)| s.fatal);
+            return true;
+        }
+        if let Some(why) = &seen.stream_lacks {
+            let expected_end = batch.len() == 1
+                && job.cases.iter().any(|c| {
+                    c.name == batch[0]
+                        && matches!(c.expect(job.arm, job.base).0, Expect::Hang | Expect::Splat)
+                });
             if !expected_end && !crashed {
                 let mut said = String::new();
                 for (who, words) in [
@@ -122,66 +170,13 @@ impl Collected {
                 }
                 self.bad(Verdict::Lost, format!("{why}; {}{said}", seen.ended_by));
             }
+            return true;
         }
-        if seen.kernel.is_some() && !same_cases(&seen.announced, batch, job.guest.shuffle.is_some())
-        {
-            self.bad(
-                Verdict::Lost,
-                "the guest announced other cases than it was given".into(),
-            );
-        }
-        if seen.killed && seen.stream_lacks.is_none() && seen.deadline.is_none() {
-            self.bad(
-                Verdict::Lost,
-                format!(
-                    "{} after the guest was done: what its kernel had yet to say was not seen",
-                    seen.ended_by
-                ),
-            );
-        }
-        if let Some(dropped) = dropped {
-            self.bad(
-                Verdict::Lost,
-                format!("the kernel logged more than its console could take, and a report of it may not have been seen: {dropped}"),
-            );
-        }
-        // After `done` there is the shutdown, during which a kernel may say a lot.
-        // How QEMU ended does not tell: virtme-run's status is that of the guest's script.
-        if seen.stream_lacks.is_none() && seen.deadline.is_none() && !gone {
-            self.bad(
-                Verdict::Lost,
-                format!(
-                    "{} before the kernel said that it turns the machine off: what else it had to say was not seen",
-                    seen.ended_by
-                ),
-            );
-        }
-        if lines == 0 {
-            self.bad(
-                Verdict::Lost,
-                "nothing came over the console: a report of the kernel would not have been seen"
-                    .into(),
-            );
-        }
-        if let Some(unmarked) = unmarked {
-            self.bad(Verdict::Lost, format!("`{unmarked}` left no mark on the console at its start, or none at its end: a report of the kernel would not have been seen"));
-        }
-        self.kernel = seen
-            .kernel
-            .unwrap_or_else(|| std::mem::take(&mut self.kernel));
-        self.metrics.extend(seen.metrics);
-        self.seconds += seen.seconds;
-        self.boot_seconds = self.boot_seconds.or(seen.boot_seconds);
-        broken
-    }
-
-    /// Says that the rest of the cases will not be run.
-    pub fn give_up(&mut self, why: String) {
-        self.own = Some((Verdict::Lost, why));
+        false
     }
 
     /// The worst that is wrong with the run itself stands, the first of several.
-    fn bad(&mut self, verdict: Verdict, why: String) {
+    pub fn bad(&mut self, verdict: Verdict, why: String) {
         if self
             .own
             .as_ref()
@@ -263,6 +258,45 @@ impl Collected {
             boot_seconds: self.boot_seconds,
         })
     }
+}
+
+/// Whether it says only how much leaked; what, is reports of their own.
+fn is_count_of_leaks(splat: &Splat) -> bool {
+    splat.kind == KMEMLEAK && splat.title.contains(" new suspected memory leak")
+}
+
+/// Why it is not certain that all was seen that the kernel of one boot had to say.
+fn unseen(batch: &[String], seen: &Observed, scan: &Scanner) -> Vec<String> {
+    let mut why = Vec::new();
+    let whole = seen.stream_lacks.is_none() && seen.deadline.is_none();
+    let by = &seen.ended_by;
+    if whole && seen.killed {
+        why.push(format!(
+            "{by} after the guest was done: what its kernel had yet to say was not seen"
+        ));
+    }
+    if let Some(dropped) = scan.dropped() {
+        why.push(format!("the kernel logged more than its console could take, and a report of it may not have been seen: {dropped}"));
+    }
+    // After `done` there is the shutdown, during which a kernel may say a lot.
+    // How QEMU ended does not tell: virtme-run's status is that of the guest's script.
+    if whole && !scan.is_gone() {
+        why.push(format!(
+            "{by} before the kernel said that it turns the machine off: what else it had to say was not seen"
+        ));
+    }
+    if scan.lines() == 0 {
+        why.push(
+            "nothing came over the console: a report of the kernel would not have been seen".into(),
+        );
+    }
+    let unmarked = batch
+        .iter()
+        .find(|c| seen.ended.contains_key(*c) && !(scan.marked(c) && scan.closed(c)));
+    if let Some(unmarked) = unmarked {
+        why.push(format!("`{unmarked}` left no mark on the console at its start, or none at its end: a report of the kernel would not have been seen"));
+    }
+    why
 }
 
 /// Whether the guest announced what it was given, in the order in which it was

@@ -10,17 +10,22 @@ pub(super) struct Splats(pub(super) Vec<(Splat, Vec<String>)>);
 impl Splats {
     /// Takes a report. One that came during no case is not the same as one that
     /// came during a case: no case answers for it.
-    pub(super) fn add(&mut self, splat: Splat, case: Option<String>) {
+    pub(super) fn add(&mut self, splat: Splat, during: impl IntoIterator<Item = String>) {
+        let during: Vec<String> = during.into_iter().collect();
         let same = |(s, cases): &&mut (Splat, Vec<String>)| {
-            s.fingerprint == splat.fingerprint && cases.is_empty() == case.is_none()
+            s.fingerprint == splat.fingerprint && cases.is_empty() == during.is_empty()
         };
         match self.0.iter_mut().find(same) {
             Some((before, cases)) => {
                 before.count += splat.count;
                 before.fatal |= splat.fatal;
-                cases.extend(case.filter(|c| !cases.contains(c)));
+                for case in during {
+                    if !cases.contains(&case) {
+                        cases.push(case);
+                    }
+                }
             }
-            None => self.0.push((splat, case.into_iter().collect())),
+            None => self.0.push((splat, during)),
         }
     }
 

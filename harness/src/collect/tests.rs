@@ -166,3 +166,70 @@ fn damage_never_makes_good() {
         assert!(!is_good(&run), "round {round}");
     }
 }
+
+/// Verify that a guest that ended early is not excused by a crash that came
+/// during another boot.
+#[test]
+fn an_earlier_crash_excuses_no_later_loss() {
+    let events = all_pass();
+    let mut lines = console(&NAMES)[..2].concat();
+    lines.extend_from_slice(b"[    1.100000] Kernel panic - not syncing: x\n");
+    let crashed = observed(&events[..2].concat(), &lines);
+    let rest = ["second", "third"];
+    let second = records(&rest, |_| Outcome::Pass);
+    let without_done = second[..second.len() - 1].concat();
+    let lost = observed(&without_done, &console(&rest).concat());
+    let came = run_of(vec![(&NAMES, crashed), (&rest, lost)]);
+    assert!(came.why.contains("`done`"), "{}", came.why);
+    // The crash itself says why its own guest ended early.
+    let crashed = observed(&events[..2].concat(), &lines);
+    let whole = observed(&second.concat(), &console(&rest).concat());
+    let came = run_of(vec![(&NAMES, crashed), (&rest, whole)]);
+    assert_eq!(came.why, "");
+    assert_eq!(came.cases[0].verdict, Verdict::Crash);
+}
+
+/// Verify that what leaked during a case is that case's, although the kernel
+/// finds it after the last one.
+#[test]
+fn a_leak_belongs_to_the_case_that_allocated() {
+    let with = |told: &[&str]| {
+        let mut lines = console(&NAMES);
+        let end = lines.pop().unwrap();
+        lines.push(b"[    1.800000] kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)\n".to_vec());
+        for t in told {
+            let said = format!("  comm \"x\", pid 7, jiffies 5: allocated {t}");
+            for line in ["unreferenced object 0xffff888004b1c2c0 (size 192):", &said] {
+                lines.push(format!("[    1.900000] {line}\n").into_bytes());
+            }
+        }
+        lines.push(end);
+        run(&all_pass().concat(), &lines.concat())
+    };
+    let came = with(&["during case second"]);
+    let verdicts: Vec<Verdict> = came.cases.iter().map(|c| c.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Pass, Verdict::Splat, Verdict::Pass]);
+    assert_eq!((came.verdict, came.why.as_str()), (Verdict::Splat, ""));
+    assert_eq!(came.cases[1].splats, [0, 1]);
+    // What no case allocated, or nobody knows, is the run's.
+    for told in [
+        &["while no case ran"][..],
+        &[],
+        &["during case unheard_of"],
+        &["during case second", "while no case ran"],
+    ] {
+        let came = with(told);
+        assert_eq!(came.verdict, Verdict::Splat);
+        assert!(came.why.contains("kmemleak"), "{told:?}: {}", came.why);
+    }
+}
+
+/// Verify that a report that came during no case says which was the last.
+#[test]
+fn a_late_report_names_the_case_before_it() {
+    let mut lines = console(&NAMES);
+    let warning = "[    1.600000] WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 f+0x1/0x2\n";
+    lines.insert(5, warning.into());
+    let came = run(&all_pass().concat(), &lines.concat());
+    assert!(came.why.contains("after `second`"), "{}", came.why);
+}
