@@ -1,35 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `verify`: from the series to the verdicts.
 
+mod again;
+mod at_once;
+mod consoles;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
 use protocol::{Arm, CaseInfo};
 
+pub use self::at_once::at_once;
+use self::{again::again, consoles::Consoles};
 use crate::{
     cli::Verify,
     fail,
     guest::Guest,
     intree,
     kernel::Kernel,
-    machine,
-    progress::Progress,
-    report, request,
-    results::{self, CaseResult, Results},
+    machine, report, request,
+    results::{self, Results},
     run::{self, Job},
     scratch::Scratch,
     session::Session,
     splat::Allowlist,
     tree::Tree,
-    turn,
 };
 
 /// Proves the series and prints what came of it; gives the exit status.
@@ -228,62 +227,6 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
     })
 }
 
-/// Runs what came to something bad and has not been good since once more, in a
-/// fresh guest for each run, and notes beside the first verdict what it came to.
-fn again(
-    jobs: &[Job<'_>],
-    runs: &mut [results::Run],
-    time: u32,
-    console: &Consoles,
-    session: &Session,
-) -> Result<()> {
-    let is_open = |c: &CaseResult| !c.verdict.is_good() && !c.is_flaky();
-    let mut open = Vec::new();
-    for (at, (job, run)) in jobs.iter().zip(runs.iter()).enumerate() {
-        let names: BTreeSet<&str> = run
-            .cases
-            .iter()
-            .filter(|c| is_open(c))
-            .map(|c| c.name.as_str())
-            .collect();
-        if names.is_empty() {
-            continue;
-        }
-        let cases: Vec<CaseInfo> = job
-            .cases
-            .iter()
-            .filter(|c| names.contains(c.name.as_str()))
-            .cloned()
-            .collect();
-        let name = job.console.file_stem().unwrap_or_default();
-        let name = format!("{}-again-{time}.log", name.to_string_lossy());
-        open.push((at, cases, console.path(&name)?));
-    }
-    let more: Vec<Job<'_>> = open
-        .iter()
-        .map(|(at, cases, console)| Job {
-            cases,
-            console,
-            ..jobs[*at]
-        })
-        .collect();
-    let came = at_once(&more, session.guests(), &session.progress)?;
-    for ((at, _, _), came) in open.iter().zip(came) {
-        for case in came.cases {
-            // What is wrong with the guest as a whole is wrong with each case in it.
-            let verdict = if case.verdict.is_good() && !came.why.is_empty() {
-                came.verdict
-            } else {
-                case.verdict
-            };
-            if let Some(first) = runs[*at].cases.iter_mut().find(|c| c.name == case.name) {
-                first.again.push(verdict);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What is run on the kernels of one tree.
 struct Suite {
     guest: Guest,
@@ -309,58 +252,6 @@ struct Built<'a> {
     flavor: &'a str,
     kernel: Kernel,
     console: PathBuf,
-}
-
-/// Runs the jobs, up to `most` at a time, and gives what came of them in order.
-pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
-    // The one with the most to do first: the others fit beside it.
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse(jobs[*at].to_pass()));
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for worker in 0..most.clamp(1, jobs.len().max(1)) {
-            if worker == 1 {
-                turn::until_one_boots();
-            }
-            scope.spawn(|| {
-                while let Some((at, job)) = {
-                    let at = order.get(next.fetch_add(1, Ordering::Relaxed));
-                    at.and_then(|at| Some((*at, jobs.get(*at)?)))
-                } {
-                    let job = Job {
-                        background: Some(&at) != order.first(),
-                        ..job.clone()
-                    };
-                    let run = run::run(&job, progress);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(at, run);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.into_values().collect()
-}
-
-enum Consoles {
-    Kept(PathBuf),
-    Thrown(Scratch),
-}
-
-impl Consoles {
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        let dir = match self {
-            Self::Kept(dir) => dir.as_path(),
-            Self::Thrown(dir) => dir.path(),
-        };
-        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        let path = dir.join(name);
-        // Each boot appends; what an earlier invocation left there is not ours.
-        let _ = std::fs::remove_file(&path);
-        Ok(path)
-    }
 }
 
 fn show(results: &Results, request: &Verify) -> Result<()> {
