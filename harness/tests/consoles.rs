@@ -74,6 +74,11 @@ const HOLDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("kmemleak_off", &["kmemleak - 1", "kmemleak - 1"]),
+    ("sysrq_by_user", &["trace a 1"]),
+    (
+        "net_complaints",
+        &["socket_release a 1", "buggy_protocol b 1", "hw_csum c 1"],
+    ),
     ("refcount", &["refcount a 1"]),
     ("ref_tracker", &["ref_tracker a 1", "ref_tracker - 1"]),
     ("unregister_netdevice", &["unregister_netdevice a 3"]),
