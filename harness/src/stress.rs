@@ -81,6 +81,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
             .as_secs(),
         seconds: start.elapsed().as_secs_f64(),
         command: std::env::args().collect(),
+        rev: None,
         machine: machine::describe(&choice, &vng),
         cases,
         runs: vec![run],

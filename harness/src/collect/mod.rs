@@ -20,7 +20,7 @@ use crate::{
     boot::Observed,
     interrupt,
     judge::{Seen, judge, run_verdict},
-    results::{CaseResult, OF_THE_RUN, Run, STATE_OF},
+    results::{Allowed, CaseResult, OF_THE_RUN, Run, STATE_OF},
     run::Job,
     splat::{Decoder, KMEMLEAK, Report, Scanner, Splat},
     verdict::Verdict,
@@ -32,6 +32,7 @@ pub struct Collected {
     kernel: String,
     seen: BTreeMap<String, (Seen, Option<u64>)>,
     splats: Splats,
+    allowed: Vec<Allowed>,
     metrics: Vec<crate::results::Metric>,
     own: Option<(Verdict, String)>,
     /// One for each boot that hung; the first line says which.
@@ -85,7 +86,8 @@ impl Collected {
         let leaked = self.leaked_during(&reports);
         let mut crashed = false;
         for Report { splat, case, after } in reports {
-            if job.allowed.allow(&splat, job.base).is_some() {
+            if let Some(reason) = job.allowed.allow(&splat, job.base) {
+                self.allow(splat, reason);
                 continue;
             }
             crashed |= splat.fatal;
@@ -118,6 +120,18 @@ impl Collected {
             self.splats.add(splat, cases);
         }
         crashed
+    }
+
+    /// Takes a report that is known and harmless.
+    fn allow(&mut self, splat: Splat, reason: &str) {
+        match self.allowed.iter_mut().find(|a| a.title == splat.title) {
+            Some(before) => before.count += splat.count,
+            None => self.allowed.push(Allowed {
+                title: splat.title,
+                reason: reason.to_owned(),
+                count: splat.count,
+            }),
+        }
     }
 
     /// The cases that allocated what leaked, where all of it was some case's.
@@ -251,6 +265,7 @@ impl Collected {
             why: self.own.map(|o| o.1).unwrap_or_default(),
             cases,
             splats: self.splats.0.into_iter().map(|s| s.0).collect(),
+            allowed: self.allowed,
             metrics: self.metrics,
             post_mortem: self.post_mortems.concat(),
             console: format!("console/{console}"),

@@ -7,7 +7,7 @@ use super::{
     sample::{NAMES, console, names, observed, records, with_job},
     *,
 };
-use crate::damage::Damage;
+use crate::{damage::Damage, splat::Allowlist};
 
 fn run(events: &[u8], console: &[u8]) -> Run {
     run_of(vec![(&NAMES, observed(events, console))])
@@ -232,4 +232,32 @@ fn a_late_report_names_the_case_before_it() {
     lines.insert(5, warning.into());
     let came = run(&all_pass().concat(), &lines.concat());
     assert!(came.why.contains("after `second`"), "{}", came.why);
+}
+
+/// Verify that a report that is allowed leaves a trace.
+#[test]
+fn what_is_allowed_is_told() {
+    const TEXT: &str = "[fingerprint]\nnoise = []\n[[pattern]]\nkind = \"warning\"\n\
+                        lines = [\"WARNING: *\"]\n[[allow]]\nline = \"WARNING: *harmless*\"\n\
+                        bases = [\"6.12\"]\nreason = \"it is\"\n";
+    let list = Allowlist::load(TEXT).unwrap();
+    let mut lines = console(&NAMES);
+    for at in [1, 3, 5] {
+        let warning = "[    1.000000] WARNING: a harmless thing at f\n";
+        lines.insert(at, warning.into());
+    }
+    let came = with_job(|job| {
+        let job = Job {
+            allowed: &list,
+            ..job.clone()
+        };
+        let mut collected = Collected::default();
+        let seen = observed(&all_pass().concat(), &lines.concat());
+        collected.take(&job, &names(&NAMES), seen);
+        collected.into_run(&job).unwrap()
+    });
+    assert!(is_good(&came), "{}", came.why);
+    let told = &came.allowed[0];
+    assert_eq!((came.allowed.len(), told.count), (1, 3));
+    assert!(told.title.contains("harmless") && told.reason == "it is");
 }

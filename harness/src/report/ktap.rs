@@ -48,8 +48,8 @@ fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
         out,
         &format!("kernel {}, commit {}", run.kernel, run.commit),
     );
-    for finding in results.findings_of(run) {
-        diagnose(out, &finding.what);
+    for note in results.notes_of(run) {
+        diagnose(out, &note);
     }
     for (at, case) in run.cases.iter().enumerate() {
         for line in context(case) {

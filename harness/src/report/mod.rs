@@ -128,8 +128,15 @@ mod tests {
             base: results.runs[0].base.clone(),
             what: what.into(),
         });
+        // Nothing of that base was run, and that is what was found.
+        let left_out = "no kernel of it was run";
+        results.findings.push(Finding {
+            base: "5.4".into(),
+            what: left_out.into(),
+        });
         for (name, text) in reports(&results) {
             assert!(text.contains(what), "{name}");
+            assert!(text.contains(left_out), "{name}");
         }
         assert!(results.is_good());
     }

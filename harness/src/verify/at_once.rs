@@ -18,8 +18,18 @@ use crate::{
     turn,
 };
 
-/// Runs the jobs, up to `most` at a time, and gives what came of them in order.
+/// Runs the jobs, up to `most` at a time, and gives what came of them in order;
+/// nothing without all of them.
 pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
+    each(jobs, most, progress).into_iter().collect()
+}
+
+/// As [`at_once`], each by itself.
+pub(super) fn each(
+    jobs: &[Job<'_>],
+    most: usize,
+    progress: &Progress,
+) -> Vec<Result<results::Run>> {
     // The one with the most to do first: the others fit beside it.
     let mut order: Vec<usize> = (0..jobs.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(jobs[*at].to_pass()));

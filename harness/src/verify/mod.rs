@@ -18,17 +18,19 @@ pub use self::at_once::at_once;
 use self::{again::again, consoles::Consoles};
 use crate::{
     cli::Verify,
+    collect::Collected,
     fail,
     guest::Guest,
     intree,
     kernel::Kernel,
     machine, report, request,
-    results::{self, Results},
+    results::{self, Finding, Results},
     run::{self, Job},
     scratch::Scratch,
     session::Session,
     splat::Allowlist,
     tree::Tree,
+    verdict::Verdict,
 };
 
 /// Proves the series and prints what came of it; gives the exit status.
@@ -38,13 +40,26 @@ pub fn verify(request: &Verify) -> Result<u8> {
         report::clear(dir)?;
     }
     let session = Session::open(&request.common)?;
-    let results = collect(&session, request)?;
+    let (results, failed) = gather(&session, request)?;
     show(&results, request)?;
-    Ok(if results.is_acceptable() {
-        fail::GOOD
-    } else {
-        fail::BAD
-    })
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(status(&results)),
+    }
+}
+
+/// The exit status that results have.
+fn status(results: &Results) -> u8 {
+    if !results.is_acceptable() {
+        return fail::BAD;
+    }
+    if let Some(why) = results.proves_nothing() {
+        crate::say!(
+            "error: {why}\n  ask for cases that can pass there: `cargo harness cases` says what each needs"
+        );
+        return fail::COULD_NOT_TELL;
+    }
+    fail::GOOD
 }
 
 /// The arms that a request names.
@@ -58,8 +73,17 @@ fn arms(request: &Verify) -> Vec<Arm> {
     arms
 }
 
-/// Everything up to the results.
+/// Everything up to the results; nothing without all of them.
 pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
+    match gather(session, request)? {
+        (_, Some(error)) => Err(error),
+        (results, None) => Ok(results),
+    }
+}
+
+/// Everything up to the results, and why a run of them could not be had, if one
+/// could not.
+fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow::Error>)> {
     let start = Instant::now();
     let started = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
@@ -117,6 +141,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             .collect::<Result<Vec<_>>>()?;
         arms_of.push((tree, commits));
     }
+    let rev = arms_of.first().filter(|_| request.source.tree.is_some());
+    let rev = rev.map(|(tree, _)| tree.commit.clone());
     let mut guests = Vec::new();
     for (tree, _) in &arms_of {
         let guest = if request.in_tree {
@@ -147,10 +173,13 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         for flavor in &flavors {
             if tree.base.without.contains(flavor) {
                 let line = &tree.base.line;
-                session
-                    .progress
-                    .note(&format!("{line} cannot have the flavor {flavor}: left out"));
-                left_out.push(format!("{line} cannot have the flavor {flavor}"));
+                let what =
+                    format!("{line} cannot have the flavor {flavor}: no such kernel was run");
+                session.progress.note(&what);
+                left_out.push(Finding {
+                    base: line.clone(),
+                    what,
+                });
                 continue;
             }
             for (arm, commit) in commits {
@@ -176,7 +205,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
                 "nothing to run: the kernel's own selftest is run on patched and upstream, as baseline has no helper"
             )
         } else {
-            request!("nothing to run: {}", left_out.join("; "))
+            let why: Vec<&str> = left_out.iter().map(|f| f.what.as_str()).collect();
+            request!("nothing to run: {}", why.join("; "))
         }
     })?;
     let choice = session.accel(&vng, &first.kernel.image)?;
@@ -200,31 +230,53 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             background: false,
         })
         .collect();
-    let mut runs = at_once(&jobs, session.guests(), &session.progress)?;
+    let came = at_once::each(&jobs, session.guests(), &session.progress);
+    let (mut runs, failed) = with_lost(&jobs, came)?;
     for time in 1..=request.retry {
         again(&jobs, &mut runs, time, &console, session)?;
     }
     // A request for some of the cases does not show what all of them need.
     let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
-    let findings = if request.cases.is_empty() {
-        bases.iter().flat_map(|b| allowed.unmatched(b)).collect()
-    } else {
-        Vec::new()
-    };
+    let mut findings = left_out;
+    if request.cases.is_empty() {
+        findings.extend(bases.iter().flat_map(|b| allowed.unmatched(b)));
+    }
     session.progress.save(&session.cache)?;
-    Ok(Results {
+    let results = Results {
         version: results::VERSION,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         seconds: start.elapsed().as_secs_f64(),
         command: std::env::args().collect(),
+        rev,
         machine: machine::describe(&choice, &vng),
         cases,
         runs,
         steps: session.progress.steps(),
         allow_flaky: request.allow_flaky,
         findings,
-    })
+    };
+    Ok((results, failed))
+}
+
+/// The runs of jobs, in their order. One that could not be had is lost, and the
+/// first error is given beside; an interruption ends all.
+fn with_lost(
+    jobs: &[Job<'_>],
+    came: Vec<Result<results::Run>>,
+) -> Result<(Vec<results::Run>, Option<anyhow::Error>)> {
+    let mut failed = None;
+    let runs = jobs.iter().zip(came).map(|(job, came)| {
+        let error = match came {
+            Err(error) if fail::status(&error) != fail::INTERRUPTED => error,
+            other => return other,
+        };
+        let mut nothing = Collected::default();
+        nothing.bad(Verdict::Lost, format!("it could not be run: {error:#}"));
+        failed.get_or_insert(error);
+        nothing.into_run(job)
+    });
+    Ok((runs.collect::<Result<_>>()?, failed))
 }
 
 /// What is run on the kernels of one tree.
@@ -274,7 +326,10 @@ fn show(results: &Results, request: &Verify) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, Command};
+    use crate::{
+        cli::{Cli, Command},
+        collect::sample::{self, with_job},
+    };
 
     fn request(words: &[&str]) -> Verify {
         let words = ["harness", "verify"].iter().chain(words);
@@ -309,5 +364,67 @@ mod tests {
         assert!(verify(&request(&words)).is_err());
         assert!(old.iter().all(|f| !f.exists()));
         assert!(foreign.exists(), "what is not ours is left alone");
+    }
+
+    /// Verify that nothing bad is not enough: something must have been shown, and
+    /// of the series where a kernel with it was run.
+    #[test]
+    fn nothing_shown_is_not_good() {
+        let read = |text: &str| -> Results { serde_json::from_str(text).unwrap() };
+        let good = read(include_str!("../../tests/results/good.json"));
+        assert_eq!(status(&good), fail::GOOD);
+        let bad = read(include_str!("../../tests/results/bad.json"));
+        assert_eq!(status(&bad), fail::BAD);
+        let all = |verdict, arm| {
+            let mut results = good.clone();
+            for run in results.runs.iter_mut().filter(|r| r.arm == arm) {
+                run.cases.iter_mut().for_each(|c| c.verdict = verdict);
+            }
+            results
+        };
+        let skipped = all(Verdict::ExpectedSkip, Arm::Patched);
+        assert_eq!(status(&skipped), fail::COULD_NOT_TELL);
+        let failed = all(Verdict::ExpectedFail, Arm::Patched);
+        assert_eq!(status(&failed), fail::COULD_NOT_TELL);
+        // A baseline by itself says that the cases notice what is not there.
+        let mut control = good.clone();
+        control.runs.retain(|r| r.arm == Arm::Baseline);
+        assert_eq!(status(&control), fail::GOOD);
+        let mut control = all(Verdict::ExpectedSkip, Arm::Baseline);
+        control.runs.retain(|r| r.arm == Arm::Baseline);
+        assert_eq!(status(&control), fail::COULD_NOT_TELL);
+    }
+
+    /// Verify that what one guest came to is kept where another could not be had,
+    /// and that this one is called lost, with the reason.
+    #[test]
+    fn one_error_takes_no_verdicts_along() {
+        with_job(|job| {
+            let came = with_lost(
+                &[job.clone(), job.clone()],
+                vec![Ok(whole(job)), Err(anyhow::anyhow!("no such disk"))],
+            );
+            let (runs, failed) = came.unwrap();
+            assert_eq!(runs[0].verdict, Verdict::Pass);
+            assert_eq!(runs[1].verdict, Verdict::Lost);
+            assert!(runs[1].why.contains("no such disk"), "{}", runs[1].why);
+            assert!(runs[1].cases.iter().all(|c| c.verdict == Verdict::Missing));
+            assert_eq!(fail::status(&failed.unwrap()), fail::COULD_NOT_TELL);
+            let interrupted = Err(fail::Interrupted.into());
+            assert!(with_lost(std::slice::from_ref(job), vec![interrupted]).is_err());
+        });
+    }
+
+    /// A run in which all passed.
+    fn whole(job: &Job<'_>) -> results::Run {
+        let events = sample::records(&sample::NAMES, |_| protocol::Outcome::Pass).concat();
+        let console = sample::console(&sample::NAMES).concat();
+        let mut collected = Collected::default();
+        collected.take(
+            job,
+            &sample::names(&sample::NAMES),
+            sample::observed(&events, &console),
+        );
+        collected.into_run(job).unwrap()
     }
 }
