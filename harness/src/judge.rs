@@ -19,8 +19,12 @@ pub struct Seen {
     pub fatal: bool,
     /// One of them was about something else than a kernel that does not go on.
     pub beyond_lockup: bool,
+    /// One of them was about a CPU that does not come back.
+    pub spins: bool,
     /// Its deadline passed.
     pub deadline_passed: bool,
+    /// A CPU was at work in the kernel then.
+    pub busy: bool,
 }
 
 /// What the kernel calls it when a CPU or a task does not go on, as in
@@ -33,11 +37,16 @@ const LOCKUPS: [&str; 5] = [
     "workqueue_lockup",
 ];
 
+/// Those of them that are about a CPU; a task that waits for ever may do so for
+/// whatever reason.
+const SPINS: [&str; 3] = ["soft_lockup", "hard_lockup", "rcu_stall"];
+
 impl Seen {
     /// Takes a report of the kernel that no allowlist entry covers.
     pub fn report(&mut self, splat: &Splat) {
         self.splats.push(splat.title.clone());
         self.fatal |= splat.fatal;
+        self.spins |= SPINS.contains(&splat.kind.as_str());
         self.beyond_lockup |= !LOCKUPS.contains(&splat.kind.as_str());
     }
 }
@@ -54,7 +63,12 @@ pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, St
         return match expect {
             // It had to hang, and not to corrupt memory on the way.
             Expect::Hang if seen.beyond_lockup => (Verdict::Splat, seen.splats.join("; ")),
-            Expect::Hang => (Verdict::ExpectedFail, declared()),
+            Expect::Hang if seen.spins || seen.busy => (Verdict::ExpectedFail, declared()),
+            // A deadlock of its own, or a host that gave it no time.
+            Expect::Hang => (
+                Verdict::Hang,
+                "its deadline passed, but no CPU was seen at work in the kernel: that is not the hang that it must come to".into(),
+            ),
             _ => (Verdict::Hang, "its deadline passed without an end".into()),
         };
     }
@@ -231,6 +245,10 @@ mod tests {
         assert_eq!(verdict(Expect::Hang, &seen), Verdict::Lost);
         seen.deadline_passed = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
+        // All of its tasks may be waiting for something, or for the host.
+        assert_eq!(verdict(Expect::Hang, &seen), Verdict::Hang);
+        seen.busy = true;
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
         assert_eq!(verdict(Expect::Hang, &seen), Verdict::ExpectedFail);
     }
 
@@ -256,6 +274,7 @@ mod tests {
         };
         assert_eq!(after("rcu_stall", false), Verdict::ExpectedFail);
         assert_eq!(after("soft_lockup", false), Verdict::ExpectedFail);
+        assert_eq!(after("hung_task", false), Verdict::Hang);
         assert_eq!(after("kasan", false), Verdict::Splat);
         assert_eq!(after("oops", true), Verdict::Crash);
     }

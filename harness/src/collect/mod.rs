@@ -20,6 +20,7 @@ use crate::{
     boot::Observed,
     interrupt,
     judge::{Seen, judge, run_verdict},
+    post_mortem,
     results::{Allowed, CaseResult, OF_THE_RUN, Run, STATE_OF},
     run::Job,
     splat::{Decoder, KMEMLEAK, Report, Scanner, Splat},
@@ -161,7 +162,10 @@ impl Collected {
             }));
             self.post_mortems.push(lines);
             match case.as_ref().and_then(|c| self.seen.get_mut(c)) {
-                Some((case, _)) => case.deadline_passed = true,
+                Some((case, _)) => {
+                    case.deadline_passed = true;
+                    case.busy = post_mortem::was_busy(&seen.post_mortem);
+                }
                 None => self.bad(Verdict::Hang, why.clone()),
             }
             return true;

@@ -11,6 +11,7 @@ use protocol::{Arm, CaseInfo, Expect};
 use crate::{
     intree,
     judge::{Seen, judge, run_verdict},
+    post_mortem::was_busy,
     results::{CaseResult, Results, Run, STATE_OF},
     verdict::Verdict,
 };
@@ -46,7 +47,7 @@ pub(super) fn check(results: &Results) -> Result<()> {
             let Some(info) = asked.get(case.name.as_str()) else {
                 bail!("`{}` of {name} was not asked for", case.name);
             };
-            follows(info, case, run, hung.contains(case.name.as_str()))?;
+            follows(info, case, run, hung.get(case.name.as_str()).copied())?;
         }
         // What was asked for is there, or it would be missing without a word.
         let lacks = |c: &&CaseInfo| {
@@ -73,7 +74,7 @@ fn name(run: &Run) -> String {
 }
 
 /// Whether the verdict of a case is what [`judge`] makes of what is saved of it.
-fn follows(info: &CaseInfo, case: &CaseResult, run: &Run, hung: bool) -> Result<()> {
+fn follows(info: &CaseInfo, case: &CaseResult, run: &Run, hung: Option<bool>) -> Result<()> {
     let name = format!("`{}` of {}", case.name, name(run));
     let (declared, _) = info.expect(run.arm, &run.base);
     if *declared != case.expected {
@@ -87,7 +88,8 @@ fn follows(info: &CaseInfo, case: &CaseResult, run: &Run, hung: bool) -> Result<
     }
     let mut seen = Seen {
         outcome: case.outcome.clone(),
-        deadline_passed: hung,
+        deadline_passed: hung.is_some(),
+        busy: hung == Some(true),
         ..Seen::default()
     };
     for at in &case.splats {
@@ -143,13 +145,20 @@ fn the_run(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// The cases because of which the state of the guest was kept: they did not go on.
-fn hung(run: &Run) -> HashSet<&str> {
+/// The cases because of which the state of the guest was kept, as they did not go
+/// on, and whether a CPU was at work then.
+fn hung(run: &Run) -> HashMap<&str, bool> {
+    let mut hung = HashMap::new();
     let states = run
         .post_mortem
-        .iter()
-        .filter_map(|l| l.strip_prefix(STATE_OF));
-    states.filter_map(|s| Some(s.split_once(": ")?.0)).collect()
+        .chunk_by(|_, next| !next.starts_with(STATE_OF));
+    for state in states {
+        let of = state[0].strip_prefix(STATE_OF);
+        if let Some((case, _)) = of.and_then(|l| l.split_once(": ")) {
+            hung.entry(case).or_insert_with(|| was_busy(state));
+        }
+    }
+    hung
 }
 
 /// Whether any outcome of a case that is declared so has this verdict.
@@ -279,6 +288,29 @@ mod tests {
         let start = std::time::Instant::now();
         check(&results).unwrap();
         assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+
+    /// Verify that a hang that was declared is one only while the saved state says
+    /// that a CPU was at work.
+    #[test]
+    fn a_declared_hang_needs_its_state() {
+        let bad = sample::bad();
+        check(&bad).unwrap();
+        for halted in [false, true] {
+            let mut changed = bad.clone();
+            for run in changed.runs.iter_mut().filter(|r| r.arm == Arm::Upstream) {
+                assert!(run.post_mortem.iter().any(|l| l.contains("HLT=0")));
+                if halted {
+                    for line in &mut run.post_mortem {
+                        *line = line.replace("HLT=0", "HLT=1");
+                    }
+                } else {
+                    run.post_mortem.retain(|l| !l.starts_with("RIP="));
+                }
+            }
+            let said = check(&changed).unwrap_err().to_string();
+            assert!(said.contains("hang"), "{said}");
+        }
     }
 
     /// Verify that a report of the kernel cannot be taken off the case during which
