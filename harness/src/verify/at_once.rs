@@ -12,10 +12,13 @@ use std::{
 use anyhow::Result;
 
 use crate::{
+    collect::Collected,
+    fail,
     progress::Progress,
     results,
     run::{self, Job},
     turn,
+    verdict::Verdict,
 };
 
 /// Runs the jobs, up to `most` at a time, and gives what came of them in order;
@@ -59,4 +62,63 @@ pub(super) fn each(
     });
     let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.into_values().collect()
+}
+
+/// The runs of jobs, in their order. One that could not be had is lost, and the
+/// first error is given beside; an interruption ends all.
+pub(super) fn with_lost(
+    jobs: &[Job<'_>],
+    came: Vec<Result<results::Run>>,
+) -> Result<(Vec<results::Run>, Option<anyhow::Error>)> {
+    let mut failed = None;
+    let runs = jobs.iter().zip(came).map(|(job, came)| {
+        let error = match came {
+            Err(error) if fail::status(&error) != fail::INTERRUPTED => error,
+            other => return other,
+        };
+        let mut nothing = Collected::default();
+        nothing.bad(Verdict::Lost, format!("it could not be run: {error:#}"));
+        failed.get_or_insert(error);
+        nothing.into_run(job)
+    });
+    Ok((runs.collect::<Result<_>>()?, failed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::sample::{self, with_job};
+
+    /// Verify that what one guest came to is kept where another could not be had,
+    /// and that this one is called lost, with the reason.
+    #[test]
+    fn one_error_takes_no_verdicts_along() {
+        with_job(|job| {
+            let came = with_lost(
+                &[job.clone(), job.clone()],
+                vec![Ok(whole(job)), Err(anyhow::anyhow!("no such disk"))],
+            );
+            let (runs, failed) = came.unwrap();
+            assert_eq!(runs[0].verdict, Verdict::Pass);
+            assert_eq!(runs[1].verdict, Verdict::Lost);
+            assert!(runs[1].why.contains("no such disk"), "{}", runs[1].why);
+            assert!(runs[1].cases.iter().all(|c| c.verdict == Verdict::Missing));
+            assert_eq!(fail::status(&failed.unwrap()), fail::COULD_NOT_TELL);
+            let interrupted = Err(fail::Interrupted.into());
+            assert!(with_lost(std::slice::from_ref(job), vec![interrupted]).is_err());
+        });
+    }
+
+    /// A run in which all passed.
+    fn whole(job: &Job<'_>) -> results::Run {
+        let events = sample::records(&sample::NAMES, |_| protocol::Outcome::Pass).concat();
+        let console = sample::console(&sample::NAMES).concat();
+        let mut collected = Collected::default();
+        collected.take(
+            job,
+            &sample::names(&sample::NAMES),
+            sample::observed(&events, &console),
+        );
+        collected.into_run(job).unwrap()
+    }
 }

@@ -18,7 +18,6 @@ pub use self::at_once::at_once;
 use self::{again::again, consoles::Consoles};
 use crate::{
     cli::Verify,
-    collect::Collected,
     fail,
     guest::Guest,
     intree,
@@ -30,7 +29,6 @@ use crate::{
     session::Session,
     splat::Allowlist,
     tree::Tree,
-    verdict::Verdict,
 };
 
 /// Proves the series and prints what came of it; gives the exit status.
@@ -231,7 +229,7 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
         })
         .collect();
     let came = at_once::each(&jobs, session.guests(), &session.progress);
-    let (mut runs, failed) = with_lost(&jobs, came)?;
+    let (mut runs, failed) = at_once::with_lost(&jobs, came)?;
     for time in 1..=request.retry {
         again(&jobs, &mut runs, time, &console, session)?;
     }
@@ -257,26 +255,6 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
         findings,
     };
     Ok((results, failed))
-}
-
-/// The runs of jobs, in their order. One that could not be had is lost, and the
-/// first error is given beside; an interruption ends all.
-fn with_lost(
-    jobs: &[Job<'_>],
-    came: Vec<Result<results::Run>>,
-) -> Result<(Vec<results::Run>, Option<anyhow::Error>)> {
-    let mut failed = None;
-    let runs = jobs.iter().zip(came).map(|(job, came)| {
-        let error = match came {
-            Err(error) if fail::status(&error) != fail::INTERRUPTED => error,
-            other => return other,
-        };
-        let mut nothing = Collected::default();
-        nothing.bad(Verdict::Lost, format!("it could not be run: {error:#}"));
-        failed.get_or_insert(error);
-        nothing.into_run(job)
-    });
-    Ok((runs.collect::<Result<_>>()?, failed))
 }
 
 /// What is run on the kernels of one tree.
@@ -328,7 +306,7 @@ mod tests {
     use super::*;
     use crate::{
         cli::{Cli, Command},
-        collect::sample::{self, with_job},
+        verdict::Verdict,
     };
 
     fn request(words: &[&str]) -> Verify {
@@ -393,38 +371,5 @@ mod tests {
         let mut control = all(Verdict::ExpectedSkip, Arm::Baseline);
         control.runs.retain(|r| r.arm == Arm::Baseline);
         assert_eq!(status(&control), fail::COULD_NOT_TELL);
-    }
-
-    /// Verify that what one guest came to is kept where another could not be had,
-    /// and that this one is called lost, with the reason.
-    #[test]
-    fn one_error_takes_no_verdicts_along() {
-        with_job(|job| {
-            let came = with_lost(
-                &[job.clone(), job.clone()],
-                vec![Ok(whole(job)), Err(anyhow::anyhow!("no such disk"))],
-            );
-            let (runs, failed) = came.unwrap();
-            assert_eq!(runs[0].verdict, Verdict::Pass);
-            assert_eq!(runs[1].verdict, Verdict::Lost);
-            assert!(runs[1].why.contains("no such disk"), "{}", runs[1].why);
-            assert!(runs[1].cases.iter().all(|c| c.verdict == Verdict::Missing));
-            assert_eq!(fail::status(&failed.unwrap()), fail::COULD_NOT_TELL);
-            let interrupted = Err(fail::Interrupted.into());
-            assert!(with_lost(std::slice::from_ref(job), vec![interrupted]).is_err());
-        });
-    }
-
-    /// A run in which all passed.
-    fn whole(job: &Job<'_>) -> results::Run {
-        let events = sample::records(&sample::NAMES, |_| protocol::Outcome::Pass).concat();
-        let console = sample::console(&sample::NAMES).concat();
-        let mut collected = Collected::default();
-        collected.take(
-            job,
-            &sample::names(&sample::NAMES),
-            sample::observed(&events, &console),
-        );
-        collected.into_run(job).unwrap()
     }
 }
