@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ReadCache};
 
 use crate::{
-    cache::{Cache, Key},
+    cache::{Cache, Key, remove},
     ccache::Ccache,
     config::Fragment,
     exec::{POLL, Program, describe, was_killed},
@@ -177,15 +177,6 @@ fn damaged<'a>(image: &'a Path, digest: &str, vmlinux: &'a Path) -> Result<Optio
         return Ok(Some(image));
     }
     Ok(build_id(vmlinux).is_err().then_some(vmlinux))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("removing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What was built, and what its image is.

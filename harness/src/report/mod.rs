@@ -26,9 +26,12 @@ mod upstream;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::{cache::write_whole, results::Results};
+use crate::{
+    cache::{remove, write_whole},
+    results::Results,
+};
 
 pub use json::load;
 pub use table::{Style, table, table_in};
@@ -55,15 +58,7 @@ pub fn clear(dir: &Path) -> Result<()> {
     let consoles = std::fs::read_dir(dir.join(CONSOLES));
     let consoles = consoles.into_iter().flatten().flatten().map(|e| e.path());
     old.extend(consoles.filter(|p| p.extension().is_some_and(|e| e == "log")));
-    for path in old {
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("removing {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    old.iter().try_for_each(|path| remove(path))
 }
 
 /// Writes every report into `dir`, each whole or not at all. `results.json` is
