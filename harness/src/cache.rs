@@ -200,6 +200,16 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
+/// Removes a file, if there is one.
+pub fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// SHA-256 of what a file holds, in hexadecimal digits: how damage to something
 /// that was made earlier is noticed.
 pub fn digest(path: &Path) -> Result<String> {

@@ -216,10 +216,10 @@ pub struct Verify {
     /// Write results.json, reports and consoles to this folder
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
-    /// Run bad cases again, up to N times, in a fresh guest; one that is good then is marked flaky, and stays bad
+    /// Run bad cases again, up to N times, each in a guest of its own; one that is good then is marked flaky, and stays bad
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub retry: u32,
-    /// Exit with 0 although there are flaky cases
+    /// Exit with 0 although there are flaky cases, unless one made the kernel report something or crash
     #[arg(long, requires = "retry")]
     pub allow_flaky: bool,
     /// On patched and upstream, run the kernel's own selftest of the helper too, built from the same tree

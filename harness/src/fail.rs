@@ -11,6 +11,8 @@ pub const BAD: u8 = 1;
 pub const REQUEST: u8 = 2;
 /// The harness could not tell.
 pub const COULD_NOT_TELL: u8 = 3;
+/// A signal ended it, as shells have it.
+pub const INTERRUPTED: u8 = 130;
 
 /// The request is wrong: a flag, a path, a series that does not apply. What
 /// failed, on what input, and what to do about it.
@@ -40,10 +42,10 @@ macro_rules! say {
 }
 
 /// The exit status that goes with an error: [`REQUEST`] for a wrong request,
-/// 130 after a signal as shells have it, [`COULD_NOT_TELL`] for everything else.
+/// [`INTERRUPTED`] after a signal, [`COULD_NOT_TELL`] for everything else.
 pub fn status(error: &anyhow::Error) -> u8 {
     if error.chain().any(|e| e.is::<Interrupted>()) {
-        130
+        INTERRUPTED
     } else if error.chain().any(|e| e.is::<Request>()) {
         REQUEST
     } else {
@@ -70,7 +72,7 @@ fn remedy(error: &anyhow::Error) -> Option<&'static str> {
 /// Prints an error the way all errors are printed, and gives its exit status.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     let status = status(error);
-    if status == 130 {
+    if status == INTERRUPTED {
         crate::say!(
             "interrupted: everything that was started has been ended, and what was finished is kept"
         );

@@ -17,6 +17,8 @@ pub struct Seen {
     pub reports: Vec<Splat>,
     /// Its deadline passed.
     pub deadline_passed: bool,
+    /// A CPU was at work in the kernel then.
+    pub busy: bool,
 }
 
 /// What the kernel calls it when a CPU or a task does not go on, as in
@@ -29,6 +31,10 @@ const LOCKUPS: [&str; 5] = [
     "workqueue_lockup",
 ];
 
+/// Those of them that are about a CPU; a task that waits for ever may do so for
+/// whatever reason.
+const SPINS: [&str; 3] = ["soft_lockup", "hard_lockup", "rcu_stall"];
+
 impl Seen {
     /// Whether the kernel could not go on.
     pub fn fatal(&self) -> bool {
@@ -39,6 +45,12 @@ impl Seen {
     fn only_lockups(&self) -> bool {
         let is_lockup = |r: &Splat| LOCKUPS.contains(&r.kind.as_str());
         self.reports.iter().all(is_lockup)
+    }
+
+    /// Whether one is about a CPU that does not come back.
+    fn spins(&self) -> bool {
+        let spins = |r: &Splat| SPINS.contains(&r.kind.as_str());
+        self.reports.iter().any(spins)
     }
 
     /// Whether each report is of that kind and has a line that says so.
@@ -64,8 +76,13 @@ pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, St
     if seen.deadline_passed {
         return match expect {
             // It had to hang, and not to corrupt memory on the way.
-            Expect::Hang if seen.only_lockups() => (Verdict::ExpectedFail, declared()),
-            Expect::Hang => (Verdict::Splat, seen.titles()),
+            Expect::Hang if !seen.only_lockups() => (Verdict::Splat, seen.titles()),
+            Expect::Hang if seen.spins() || seen.busy => (Verdict::ExpectedFail, declared()),
+            // A deadlock of its own, or a host that gave it no time.
+            Expect::Hang => (
+                Verdict::Hang,
+                "its deadline passed, but no CPU was seen at work in the kernel: that is not the hang that it must come to".into(),
+            ),
             _ => (Verdict::Hang, "its deadline passed without an end".into()),
         };
     }
@@ -295,6 +312,10 @@ mod tests {
         assert_eq!(verdict(Expect::Hang, &seen), Verdict::Lost);
         seen.deadline_passed = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
+        // All of its tasks may be waiting for something, or for the host.
+        assert_eq!(verdict(Expect::Hang, &seen), Verdict::Hang);
+        seen.busy = true;
+        assert_eq!(verdict(Expect::Pass, &seen), Verdict::Hang);
         assert_eq!(verdict(Expect::Hang, &seen), Verdict::ExpectedFail);
     }
 
@@ -316,6 +337,7 @@ mod tests {
         };
         assert_eq!(after("rcu_stall", false), Verdict::ExpectedFail);
         assert_eq!(after("soft_lockup", false), Verdict::ExpectedFail);
+        assert_eq!(after("hung_task", false), Verdict::Hang);
         assert_eq!(after("kasan", false), Verdict::Splat);
         assert_eq!(after("oops", true), Verdict::Crash);
     }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ReadCache};
 
 use crate::{
-    cache::{Cache, Key},
+    cache::{Cache, Key, remove},
     ccache::Ccache,
     config::Fragment,
     exec::{POLL, Program, describe, was_killed},
@@ -91,12 +91,12 @@ pub fn build(
         key.hex()
     };
     let image = out.join("arch/x86/boot/bzImage");
+    let vmlinux = out.join("vmlinux");
     let kernel = |cached| -> Result<Kernel> {
-        let vmlinux = out.join("vmlinux");
         Ok(Kernel {
             build_id: build_id(&vmlinux)?,
             image: image.clone(),
-            vmlinux,
+            vmlinux: vmlinux.clone(),
             commit: commit.to_owned(),
             cached,
         })
@@ -106,15 +106,15 @@ pub fn build(
         && built == key
         && image.is_file()
     {
-        if digest == crate::cache::digest(&image)? {
+        let Some(damaged) = damaged(&image, &digest, &vmlinux)? else {
             return kernel(true);
-        }
+        };
         step.note(&format!(
             "{} is damaged: it is not what was built there, and is made anew",
-            image.display()
+            damaged.display()
         ));
         // make goes by times alone, and would leave it as it is.
-        fs::remove_file(&image).with_context(|| format!("removing {}", image.display()))?;
+        remove(damaged)?;
     }
     // Gone while a build is under way, so that half a build is never taken for one.
     let _ = fs::remove_file(&stamp);
@@ -167,6 +167,16 @@ pub fn build(
     let digest = crate::cache::digest(&image)?;
     crate::cache::write_whole(&stamp, format!("{key} {digest}").as_bytes())?;
     kernel(false)
+}
+
+/// What of a build is not as it was made, if anything. No verdict rests on more of
+/// vmlinux than its build ID, which a guest must have too, and it is large: what
+/// says where everything is in it is at its end, and gone when any of it is cut off.
+fn damaged<'a>(image: &'a Path, digest: &str, vmlinux: &'a Path) -> Result<Option<&'a Path>> {
+    if crate::cache::digest(image)? != digest {
+        return Ok(Some(image));
+    }
+    Ok(build_id(vmlinux).is_err().then_some(vmlinux))
 }
 
 /// What was built, and what its image is.
@@ -364,6 +374,36 @@ mod tests {
             let error = kernel.is_what_ran(other).unwrap_err();
             assert_eq!(crate::fail::status(&error), crate::fail::COULD_NOT_TELL);
         }
+    }
+
+    /// Verify that a build is not used of which a part is cut off, wherever, or gone.
+    #[test]
+    fn damaged_builds_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (image, vmlinux) = (dir.path().join("bzImage"), dir.path().join("vmlinux"));
+        fs::write(&image, "image").unwrap();
+        let digest = crate::cache::digest(&image).unwrap();
+        let elf = fs::read(std::env::current_exe().unwrap()).unwrap();
+        fs::write(&vmlinux, &elf).unwrap();
+        assert_eq!(damaged(&image, &digest, &vmlinux).unwrap(), None);
+        for length in [0, 10, elf.len() / 2, elf.len() - 1] {
+            fs::write(&vmlinux, &elf[..length]).unwrap();
+            let found = damaged(&image, &digest, &vmlinux).unwrap();
+            assert_eq!(found, Some(vmlinux.as_path()), "{length} bytes");
+            remove(&vmlinux).unwrap();
+            assert!(!vmlinux.exists());
+        }
+        assert_eq!(
+            damaged(&image, &digest, &vmlinux).unwrap(),
+            Some(vmlinux.as_path())
+        );
+        remove(&vmlinux).unwrap();
+        fs::write(&vmlinux, &elf).unwrap();
+        fs::write(&image, "other").unwrap();
+        assert_eq!(
+            damaged(&image, &digest, &vmlinux).unwrap(),
+            Some(image.as_path())
+        );
     }
 
     /// Verify that of a long log what is wrong is shown, and the end when nothing says so.

@@ -15,8 +15,11 @@ fn main() -> ExitCode {
         let _ = wrong.print();
         std::process::exit(bisect::step::usage_status(wrong.exit_code()));
     });
-    if let Command::Supervise { argv } = &cli.command {
-        return exec::supervise(argv);
+    match &cli.command {
+        Command::Supervise { argv } => return exec::supervise(argv),
+        // Its exit statuses are git's, from the first thing that can fail.
+        Command::BisectStep(request) => return ExitCode::from(bisect::step::step(request)),
+        _ => {}
     }
     let status = interrupt::install().and_then(|()| match &cli.command {
         Command::Verify(request) => verify::verify(request),
@@ -27,7 +30,6 @@ fn main() -> ExitCode {
         Command::Faults(request) => faults::faults(request),
         Command::Disturb(request) => disturb::disturb(request),
         Command::Bisect(request) => bisect::command::bisect(request),
-        Command::BisectStep(request) => Ok(bisect::step::step(request)),
         Command::BisectHistory(request) => bisect::generate::history(request),
         Command::BisectProof(request) => bisect::proof::proof(request),
         Command::Stress(request) => stress::stress(request),
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         Command::Series(Series::Apply(request)) => series::apply(request),
         Command::Docs(request) => docs::docs(request),
         Command::Clean(request) => one::clean(request),
-        Command::Supervise { .. } => unreachable!("handled above"),
+        Command::Supervise { .. } | Command::BisectStep(_) => unreachable!("handled above"),
     });
     match status {
         Ok(status) => ExitCode::from(status),

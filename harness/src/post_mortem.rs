@@ -27,6 +27,9 @@ const MOST_BYTES: u64 = 16 << 20;
 const LINES_BEFORE: usize = 200;
 const LINES_OF_TASKS: usize = 2_000;
 
+/// How what QEMU said of the CPUs begins.
+const REGISTERS: &str = "-- registers:";
+
 /// Around the locks, from kernel/locking/lockdep.c.
 const LOCKS_BEGIN: &str = "Showing all locks held in the system:";
 const LOCKS_END: &str = "=====================";
@@ -100,7 +103,7 @@ pub fn tell(answer: Answer, before: Vec<String>, after: Vec<String>) -> Vec<Stri
     let (locks, tasks) = without_locks(after);
     let mut told = vec!["-- held locks:".to_owned()];
     told.extend(say_locks(locks, &tasks, answer.cut.as_deref()));
-    told.push("-- registers:".into());
+    told.push(REGISTERS.into());
     told.extend(answer.registers);
     told.push(format!("-- the last {LINES_BEFORE} lines of the console:"));
     let skipped = before.len().saturating_sub(LINES_BEFORE);
@@ -115,6 +118,15 @@ pub fn tell(answer: Answer, before: Vec<String>, after: Vec<String>) -> Vec<Stri
         told.push(format!("(this is not all: {cut})"));
     }
     told
+}
+
+/// Whether a CPU was at work in the kernel, or in a program of BPF, rather than
+/// halted or in user space, as far as the registers in a state that was told say.
+pub fn was_busy(told: &[String]) -> bool {
+    let registers = told.iter().skip_while(|l| *l != REGISTERS).skip(1);
+    let mut registers = registers.take_while(|l| !l.starts_with("-- "));
+    let says = |line: &str, what| line.split_whitespace().any(|w| w == what);
+    registers.any(|l| l.starts_with("RIP=") && says(l, "CPL=0") && says(l, "HLT=0"))
 }
 
 /// The first list of held locks, and everything that is in none: the kernel may
@@ -199,6 +211,26 @@ mod tests {
         assert_eq!((times("sb_writers"), times("RIP=")), (1, 2));
         assert_eq!(times("[0.5] before"), LINES_BEFORE);
         assert_eq!(told.last().unwrap(), "... 7 more lines in the console log");
+    }
+
+    /// Verify that only a CPU that QEMU says was at work in the kernel is busy, and
+    /// that no line which the guest may have written is taken for QEMU's.
+    #[test]
+    fn busy_is_what_the_registers_say() {
+        let of = |rip: &[&str]| {
+            let answer = Answer {
+                registers: lines(rip),
+                cut: None,
+            };
+            tell(answer, lines(&[SPINS]), lines(&[SPINS]))
+        };
+        const SPINS: &str = "RIP=ffffffff81a3c1f0 RFL=00000246 [-] CPL=0 II=0 A20=1 SMM=0 HLT=0";
+        let halted = SPINS.replace("HLT=0", "HLT=1");
+        let user = SPINS.replace("CPL=0", "CPL=3");
+        assert!(was_busy(&of(&["CPU#0", &halted, "CPU#1", SPINS])));
+        assert!(!was_busy(&of(&["CPU#0", &halted, "CPU#1", &user])));
+        assert!(!was_busy(&of(&["(they could not be had: no answer)"])));
+        assert!(!was_busy(&[]));
     }
 
     /// Verify that no list of locks is told for the reason that there is none.

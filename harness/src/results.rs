@@ -30,6 +30,9 @@ pub struct Results {
     pub seconds: f64,
     /// The command line, program name included.
     pub command: Vec<String>,
+    /// The commit that was at `--rev` then, of a tree of the user's.
+    #[serde(default)]
+    pub rev: Option<String>,
     /// Where it ran.
     pub machine: Machine,
     /// The cases that were asked for, in the order in which they run.
@@ -101,6 +104,9 @@ pub struct Run {
     pub cases: Vec<CaseResult>,
     /// What the kernel logged, each different report once.
     pub splats: Vec<Splat>,
+    /// What the kernel logged that is known and harmless.
+    #[serde(default)]
+    pub allowed: Vec<Allowed>,
     /// Figures that the guest reported.
     pub metrics: Vec<Metric>,
     /// Registers, task dump, last console lines: kept when the run hung.
@@ -142,6 +148,23 @@ impl CaseResult {
     pub fn is_flaky(&self) -> bool {
         !self.verdict.is_good() && self.again.iter().any(|v| v.is_good())
     }
+
+    /// Whether [`Results::allow_flaky`] may speak for it. What a kernel logged or
+    /// died of has happened, however seldom it does.
+    pub fn is_excusable(&self) -> bool {
+        self.is_flaky() && !matches!(self.verdict, Verdict::Splat | Verdict::Crash)
+    }
+}
+
+/// A report of the kernel that an entry of vm/splats.toml allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// Its first line, without timestamp.
+    pub title: String,
+    /// Why it is harmless, as the entry says.
+    pub reason: String,
+    /// How often it was seen.
+    pub count: usize,
 }
 
 /// A figure that the guest reported.
@@ -190,7 +213,7 @@ impl Results {
                     && run
                         .cases
                         .iter()
-                        .all(|c| c.verdict.is_good() || c.is_flaky()))
+                        .all(|c| c.verdict.is_good() || c.is_excusable()))
         };
         self.is_good()
             || (self.allow_flaky
@@ -201,15 +224,49 @@ impl Results {
                     .all(|r| !r.cases.is_empty() && tolerable(r)))
     }
 
+    /// Why nothing follows although nothing may be bad: where a kernel with the
+    /// series was run a case must have passed there, elsewhere one must have done
+    /// more than be skipped.
+    pub fn proves_nothing(&self) -> Option<&'static str> {
+        let verdicts = |arm: Option<Arm>| {
+            let runs = self
+                .runs
+                .iter()
+                .filter(move |r| arm.is_none_or(|a| a == r.arm));
+            runs.flat_map(|r| &r.cases).map(|c| c.verdict)
+        };
+        if self.runs.iter().any(|r| r.arm == Arm::Patched) {
+            let passed = verdicts(Some(Arm::Patched)).any(|v| v == Verdict::Pass);
+            return (!passed).then_some(
+                "no case passed on a kernel with the series: this proves nothing of it",
+            );
+        }
+        verdicts(None)
+            .all(|v| v == Verdict::ExpectedSkip)
+            .then_some("no case did more than be skipped: this proves nothing")
+    }
+
     /// Cases that are flaky, of all runs.
     pub fn flaky(&self) -> usize {
         let cases = self.runs.iter().flat_map(|r| &r.cases);
         cases.filter(|c| c.is_flaky()).count()
     }
 
-    /// What was found of the base of `run`.
-    pub fn findings_of(&self, run: &Run) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|f| f.base == run.base)
+    /// What is to be said beside the verdicts of `run`: what was found of its base,
+    /// and which reports of its kernel are allowed. What was found of a base that
+    /// was not run is said with the first.
+    pub fn notes_of(&self, run: &Run) -> Vec<String> {
+        let first = self.runs.first().is_some_and(|r| std::ptr::eq(r, run));
+        let was_run = |f: &&Finding| self.runs.iter().any(|r| r.base == f.base);
+        let of_it = |f: &&Finding| f.base == run.base || (first && !was_run(f));
+        let found = self.findings.iter().filter(of_it).map(|f| f.what.clone());
+        let allowed = run.allowed.iter().map(|a| {
+            format!(
+                "allowed, logged {} times: {} ({})",
+                a.count, a.title, a.reason
+            )
+        });
+        found.chain(allowed).collect()
     }
 
     /// How many cases of all runs came to `verdict`.
@@ -243,6 +300,7 @@ mod tests {
             started: 0,
             seconds: 0.0,
             command: vec![],
+            rev: None,
             machine: Machine::default(),
             cases: vec![],
             runs: vec![Run {
@@ -256,6 +314,7 @@ mod tests {
                 why: String::new(),
                 cases: vec![case],
                 splats: vec![],
+                allowed: vec![],
                 metrics: vec![],
                 post_mortem: vec![],
                 console: String::new(),
@@ -283,6 +342,11 @@ mod tests {
         assert!(!results(Fail, &[Fail], true).is_acceptable());
         assert!(!results(Fail, &[], true).is_acceptable());
         assert!(!results(Pass, &[Fail], true).runs[0].cases[0].is_flaky());
+        for worse in [Verdict::Splat, Verdict::Crash] {
+            let excused = results(worse, &[Pass], true);
+            assert!(excused.runs[0].cases[0].is_flaky());
+            assert!(!excused.is_acceptable(), "{worse}");
+        }
         let mut nothing = results(Pass, &[], true);
         nothing.runs.clear();
         assert!(!nothing.is_acceptable());

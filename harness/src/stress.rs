@@ -14,6 +14,10 @@ use crate::{
 pub fn stress(request: &cli::Stress) -> Result<u8> {
     let one = &request.one;
     let start = std::time::Instant::now();
+    // Before anything that can fail.
+    if let Some(dir) = &request.results {
+        report::clear(dir)?;
+    }
     let session = Session::open(&one.common)?;
     let vng = session.virtme_ng()?;
     let guest = Guest::build(&session.project, one.common.offline, &session.progress)?;
@@ -42,12 +46,9 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
     let choice = session.accel(&vng, &kernel.image)?;
     let consoles = Scratch::new("the console")?;
     let console = match &request.results {
-        Some(dir) => dir.join("console"),
+        Some(dir) => dir.join(report::CONSOLES),
         None => consoles.path().to_owned(),
     };
-    if let Some(dir) = &request.results {
-        report::clear(dir)?;
-    }
     std::fs::create_dir_all(&console).with_context(|| format!("making {}", console.display()))?;
     let console = console.join("stress.log");
     let _ = std::fs::remove_file(&console);
@@ -81,6 +82,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
             .as_secs(),
         seconds: start.elapsed().as_secs_f64(),
         command: std::env::args().collect(),
+        rev: None,
         machine: machine::describe(&choice, &vng),
         cases,
         runs: vec![run],
@@ -110,4 +112,37 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
     } else {
         fail::BAD
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Verify that whatever goes wrong, what an earlier invocation wrote is gone.
+    #[test]
+    fn earlier_results_do_not_survive_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("results.json");
+        let other = dir.path().join("bench.json");
+        // A cache folder that is a file can never be opened.
+        let cache = dir.path().join("cache");
+        for file in [&old, &other, &cache] {
+            std::fs::write(file, "").unwrap();
+        }
+        let words = [
+            "harness".as_ref(),
+            "stress".as_ref(),
+            "--results".as_ref(),
+            dir.path().as_os_str(),
+            "--cache".as_ref(),
+            cache.as_os_str(),
+        ];
+        let Command::Stress(request) = <Cli as clap::Parser>::parse_from(words).command else {
+            panic!("it is another command");
+        };
+        assert!(stress(&request).is_err());
+        assert!(!old.exists());
+        assert!(other.exists(), "what this one does not write is left alone");
+    }
 }

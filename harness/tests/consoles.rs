@@ -65,7 +65,21 @@ const HOLDS: &[(&str, &[&str])] = &[
     ("hung_task", &["hung_task a 1"]),
     ("kmemleak", &["kmemleak a 1", "kmemleak - 1"]),
     ("left_in_memory", &["left_in_memory - 1"]),
+    (
+        "kmemleak_by_case",
+        &[
+            "kmemleak - 1",
+            "kmemleak b 1",
+            "kmemleak a 1",
+            "kmemleak - 1",
+        ],
+    ),
     ("kmemleak_off", &["kmemleak - 1", "kmemleak - 1"]),
+    ("sysrq_by_user", &["trace a 1"]),
+    (
+        "net_complaints",
+        &["socket_release a 1", "buggy_protocol b 1", "hw_csum c 1"],
+    ),
     ("refcount", &["refcount a 1"]),
     ("ref_tracker", &["ref_tracker a 1", "ref_tracker - 1"]),
     ("unregister_netdevice", &["unregister_netdevice a 3"]),

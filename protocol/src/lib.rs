@@ -30,6 +30,13 @@ pub const MARK_START: &str = "redirect-peer: case start ";
 /// What the guest writes to `/dev/kmsg` as a case ends; the name follows.
 pub const MARK_END: &str = "redirect-peer: case end ";
 
+/// What the guest writes to `/dev/kmsg` behind the line of a leaked object that
+/// says when it was allocated; the name of the case follows.
+pub const LEAKED_DURING: &str = ": allocated during case ";
+
+/// As [`LEAKED_DURING`], of an object that no case allocated; nothing follows.
+pub const LEAKED_OUTSIDE: &str = ": allocated while no case ran";
+
 /// The kernel parameter by which the host tells a guest that is to be slow, or
 /// silent, on purpose how many times its deadlines are stretched; an integer follows.
 pub const SCALE: &str = "redirect_peer.scale=";

@@ -6,6 +6,7 @@ use std::{collections::HashSet, fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
+use protocol::{LEAKED_DURING, LEAKED_OUTSIDE};
 
 use crate::{report::mark, traces::Machine};
 
@@ -151,10 +152,10 @@ fn told(report: &str, spans: &[Span]) -> Vec<String> {
         .map(|line| match number_after(line, ", jiffies ") {
             Some(at) => {
                 let case = spans.iter().find(|s| (s.from..=s.to).contains(&at));
-                let when = case.map_or("while no case ran".to_owned(), |s| {
-                    format!("during case {}", s.case)
+                let when = case.map_or(LEAKED_OUTSIDE.to_owned(), |s| {
+                    format!("{LEAKED_DURING}{}", s.case)
                 });
-                format!("{line}: allocated {when}")
+                format!("{line}{when}")
             }
             None => line.to_owned(),
         })

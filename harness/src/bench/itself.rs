@@ -27,6 +27,9 @@ use crate::{
     setup, verify,
 };
 
+/// What is written to the folder of results.
+pub(super) const DOCUMENT: &str = "self.json";
+
 /// What is changed: what the work on a series touches most.
 const FILE: &str = "net/core/filter.c";
 
@@ -154,7 +157,7 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     };
     let json = serde_json::to_string_pretty(&found)? + "\n";
     if let Some(dir) = &request.results {
-        crate::cache::write_whole(&dir.join("self.json"), json.as_bytes())?;
+        crate::cache::write_whole(&dir.join(DOCUMENT), json.as_bytes())?;
     }
     if request.common.json {
         print!("{json}");

@@ -37,6 +37,9 @@ use crate::{
     vm::SHARE,
 };
 
+/// What is written to the folder of results.
+pub(super) const DOCUMENT: &str = "load.json";
+
 /// CPUs of the guest, one boot each.
 const CPUS: [u32; 3] = [1, 2, 4];
 
@@ -148,7 +151,7 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     };
     let json = serde_json::to_string_pretty(&found)? + "\n";
     if let Some(dir) = &request.results {
-        write_whole(&dir.join("load.json"), json.as_bytes())?;
+        write_whole(&dir.join(DOCUMENT), json.as_bytes())?;
     }
     if request.common.json {
         print!("{json}");

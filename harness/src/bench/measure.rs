@@ -104,6 +104,7 @@ impl Bench<'_> {
             between: PATIENCE,
             shutdown: PATIENCE,
             crashed: PATIENCE,
+            whole: Duration::MAX,
         };
         let seen = boot::watch(&spec, &deadlines, console, step)?;
         if let Some(said) = seen.not_started() {

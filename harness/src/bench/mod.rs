@@ -38,6 +38,7 @@ pub use table::{Promise, promises};
 
 use crate::{
     accel::{Accel, Choice},
+    cache::remove,
     cli, fail,
     guest::Guest,
     machine,
@@ -45,6 +46,9 @@ use crate::{
 };
 
 use figures::Answer;
+
+/// What is written to the folder of results.
+const DOCUMENT: &str = "bench.json";
 
 /// Boots of each kernel.
 const BOOTS: usize = 2;
@@ -58,8 +62,22 @@ const PROFILED: [&str; 4] = [
     "veth.tcp_rr.v4.local.redirect_peer",
 ];
 
+/// The file that a request writes to its folder of results.
+fn document(request: &cli::Bench) -> &'static str {
+    match request {
+        cli::Bench { native: true, .. } => native::DOCUMENT,
+        cli::Bench { load: true, .. } => load::DOCUMENT,
+        cli::Bench { itself: true, .. } => itself::DOCUMENT,
+        _ => DOCUMENT,
+    }
+}
+
 /// Measures and compares; gives the exit status.
 pub fn bench(request: &cli::Bench) -> Result<u8> {
+    // Before anything that can fail: an earlier one's is not to be taken for this one's.
+    if let Some(dir) = &request.results {
+        remove(&dir.join(document(request)))?;
+    }
     if request.native {
         // Where it proves nothing, nothing is set up either.
         let hypervisor = native::hypervisor()?;
@@ -83,7 +101,7 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
     let found = collect(&session, request)?;
     if let Some(dir) = &request.results {
         let json = serde_json::to_string_pretty(&found)? + "\n";
-        crate::cache::write_whole(&dir.join("bench.json"), json.as_bytes())?;
+        crate::cache::write_whole(&dir.join(DOCUMENT), json.as_bytes())?;
     }
     if let Some(name) = &request.save {
         saved::save(&session.cache, name, &found)?;
@@ -220,4 +238,37 @@ fn collect(session: &Session, request: &cli::Bench) -> Result<Bench> {
     session.progress.save(&session.cache)?;
     found.seconds = start.elapsed().as_secs_f64();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Verify that whatever goes wrong, what an earlier invocation wrote is gone.
+    #[test]
+    fn earlier_results_do_not_survive_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("bench.json");
+        let other = dir.path().join("load.json");
+        // A cache folder that is a file can never be opened.
+        let cache = dir.path().join("cache");
+        for file in [&old, &other, &cache] {
+            std::fs::write(file, "").unwrap();
+        }
+        let words = [
+            "harness".as_ref(),
+            "bench".as_ref(),
+            "--results".as_ref(),
+            dir.path().as_os_str(),
+            "--cache".as_ref(),
+            cache.as_os_str(),
+        ];
+        let Command::Bench(request) = <Cli as clap::Parser>::parse_from(words).command else {
+            panic!("it is another command");
+        };
+        assert!(bench(&request).is_err());
+        assert!(!old.exists());
+        assert!(other.exists(), "what this one does not write is left alone");
+    }
 }

@@ -29,6 +29,9 @@ use crate::{
     stream::Stream,
 };
 
+/// What is written to the folder of results.
+pub(super) const DOCUMENT: &str = "native.json";
+
 /// Rounds. The order of a round is turned round in every second one, so that
 /// what drifts cancels out.
 const ROUNDS: usize = 12;
@@ -117,7 +120,7 @@ pub(super) fn native(
     };
     let json = serde_json::to_string_pretty(&found)? + "\n";
     if let Some(dir) = &request.results {
-        crate::cache::write_whole(&dir.join("native.json"), json.as_bytes())?;
+        crate::cache::write_whole(&dir.join(DOCUMENT), json.as_bytes())?;
     }
     let verdicts = verdicts(&found.points);
     if request.common.json {

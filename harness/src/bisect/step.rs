@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `bisect-step`: one commit, for those who prefer git's own driver.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use anyhow::Result;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     sight,
     state::Asked,
 };
-use crate::{cli::BisectStep, fail, request, session::Session};
+use crate::{cli::BisectStep, fail, interrupt, request, say, session::Session};
 
 /// `git bisect run` takes this for a commit that cannot be tested.
 pub const SKIP: u8 = 125;
@@ -21,12 +23,25 @@ pub const STOP: u8 = 128;
 
 /// `bisect-step`: one commit, answered as `git bisect run` wants it.
 pub fn step(request: &BisectStep) -> u8 {
-    match try_step(request) {
-        Ok(answer) => status(answer),
-        Err(error) => {
-            // Whatever is wrong with the harness or the request, git must not
-            // take it for a bad commit.
+    guarded(|| {
+        interrupt::install()?;
+        try_step(request)
+    })
+}
+
+/// The exit status of an answer. Whatever is wrong with the harness or the
+/// request, git must not take it for a bad commit.
+fn guarded(answer: impl FnOnce() -> Result<Answer>) -> u8 {
+    match catch_unwind(AssertUnwindSafe(answer)) {
+        Ok(Ok(answer)) => status(answer),
+        Ok(Err(error)) => {
             let _ = fail::report(&error);
+            STOP
+        }
+        Err(_) => {
+            say!(
+                "error: the harness itself is wrong, as it said above: nothing is known of this commit"
+            );
             STOP
         }
     }
@@ -115,5 +130,19 @@ fn try_step(request: &BisectStep) -> Result<Answer> {
                 );
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that git never takes a harness that is at its end for a bad commit.
+    #[test]
+    fn no_way_to_end_is_an_answer() {
+        assert_eq!(guarded(|| Ok(Answer::Good)), 0);
+        assert_eq!(guarded(|| Ok(Answer::Bad)), 1);
+        assert_eq!(guarded(|| Err(request!("no such tree"))), STOP);
+        assert_eq!(guarded(|| panic!("a test panics on purpose")), STOP);
     }
 }

@@ -3,12 +3,15 @@
 //! edited, damaged, or put together from two: each verdict is made again by the
 //! function that made it, and nothing is believed that does not agree.
 
+use std::collections::{HashMap, HashSet};
+
 use anyhow::{Result, bail};
 use protocol::{Arm, CaseInfo, Expect};
 
 use crate::{
     intree,
     judge::{Seen, judge, run_verdict},
+    post_mortem::was_busy,
     results::{CaseResult, Results, Run, STATE_OF},
     verdict::Verdict,
 };
@@ -19,27 +22,38 @@ pub(super) fn check(results: &Results) -> Result<()> {
     if results.allow_flaky && !results.command.iter().any(|w| w == "--allow-flaky") {
         bail!("it excuses flaky cases, and its command has no --allow-flaky");
     }
-    for (i, run) in results.runs.iter().enumerate() {
+    let mut asked = HashMap::new();
+    for info in &results.cases {
+        asked.entry(info.name.as_str()).or_insert(info);
+    }
+    let have: Vec<HashSet<&str>> = results
+        .runs
+        .iter()
+        .map(|run| run.cases.iter().map(|c| c.name.as_str()).collect())
+        .collect();
+    let mut known = HashSet::new();
+    for (at, run) in results.runs.iter().enumerate() {
         let name = name(run);
         // Two runs of one kernel would each excuse the other.
-        if results.runs[..i].iter().any(|r| self::name(r) == name) {
+        if !known.insert(name.clone()) {
             bail!("the run {name} is there twice");
         }
-        for (i, case) in run.cases.iter().enumerate() {
-            if run.cases[..i].iter().any(|c| c.name == case.name) {
+        let hung = hung(run);
+        let mut there = HashSet::new();
+        for case in &run.cases {
+            if !there.insert(case.name.as_str()) {
                 bail!("`{}` is twice in {name}", case.name);
             }
-            let Some(info) = results.cases.iter().find(|c| c.name == case.name) else {
+            let Some(info) = asked.get(case.name.as_str()) else {
                 bail!("`{}` of {name} was not asked for", case.name);
             };
-            follows(info, case, run)?;
+            follows(info, case, run, hung.get(case.name.as_str()).copied())?;
         }
         // What was asked for is there, or it would be missing without a word.
-        if let Some(lacking) = results
-            .cases
-            .iter()
-            .find(|c| !has(run, c) && !is_of_another(c, run, results))
-        {
+        let lacks = |c: &&CaseInfo| {
+            !there.contains(c.name.as_str()) && !is_of_another(c, at, results, &have)
+        };
+        if let Some(lacking) = results.cases.iter().find(lacks) {
             bail!(
                 "`{}` was asked for and {name} does not have it",
                 lacking.name
@@ -60,7 +74,7 @@ fn name(run: &Run) -> String {
 }
 
 /// Whether the verdict of a case is what [`judge`] makes of what is saved of it.
-fn follows(info: &CaseInfo, case: &CaseResult, run: &Run) -> Result<()> {
+fn follows(info: &CaseInfo, case: &CaseResult, run: &Run, hung: Option<bool>) -> Result<()> {
     let name = format!("`{}` of {}", case.name, name(run));
     let (declared, _) = info.expect(run.arm, &run.base);
     if *declared != case.expected {
@@ -74,7 +88,8 @@ fn follows(info: &CaseInfo, case: &CaseResult, run: &Run) -> Result<()> {
     }
     let mut seen = Seen {
         outcome: case.outcome.clone(),
-        deadline_passed: hung(run, &case.name),
+        deadline_passed: hung.is_some(),
+        busy: hung == Some(true),
         ..Seen::default()
     };
     for at in &case.splats {
@@ -130,13 +145,20 @@ fn the_run(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// Whether the state of the guest was kept because this case did not go on.
-fn hung(run: &Run, case: &str) -> bool {
-    run.post_mortem.iter().any(|line| {
-        line.strip_prefix(STATE_OF)
-            .and_then(|l| l.strip_prefix(case))
-            .is_some_and(|l| l.starts_with(": "))
-    })
+/// The cases because of which the state of the guest was kept, as they did not go
+/// on, and whether a CPU was at work then.
+fn hung(run: &Run) -> HashMap<&str, bool> {
+    let mut hung = HashMap::new();
+    let states = run
+        .post_mortem
+        .chunk_by(|_, next| !next.starts_with(STATE_OF));
+    for state in states {
+        let of = state[0].strip_prefix(STATE_OF);
+        if let Some((case, _)) = of.and_then(|l| l.split_once(": ")) {
+            hung.entry(case).or_insert_with(|| was_busy(state));
+        }
+    }
+    hung
 }
 
 /// Whether any outcome of a case that is declared so has this verdict.
@@ -150,17 +172,18 @@ fn can_end(declared: &Expect, verdict: Verdict) -> bool {
     }
 }
 
-fn has(run: &Run, case: &CaseInfo) -> bool {
-    run.cases.iter().any(|c| c.name == case.name)
-}
-
 /// The kernel's own selftest has other cases in each tree, and is not run where
 /// there is no helper: a case of it may lack where no kernel of that source has it.
-fn is_of_another(case: &CaseInfo, run: &Run, results: &Results) -> bool {
-    let same = |r: &&Run| r.source == run.source && r.arm != Arm::Baseline;
+fn is_of_another(case: &CaseInfo, at: usize, results: &Results, have: &[HashSet<&str>]) -> bool {
+    let run = &results.runs[at];
+    let have = || {
+        let all = results.runs.iter().zip(have);
+        all.filter(|(_, names)| names.contains(case.name.as_str()))
+    };
+    let of_same = |r: &Run| r.source == run.source && r.arm != Arm::Baseline;
     intree::is_one(case)
-        && (run.arm == Arm::Baseline || !results.runs.iter().filter(same).any(|r| has(r, case)))
-        && results.runs.iter().any(|r| has(r, case))
+        && (run.arm == Arm::Baseline || !have().any(|(r, _)| of_same(r)))
+        && have().next().is_some()
 }
 
 #[cfg(test)]
@@ -243,6 +266,54 @@ mod tests {
                 r.runs[1].cases[0].verdict = Verdict::ExpectedFail;
             });
             assert!(said.is_some(), "{expect:?}");
+        }
+    }
+
+    /// Verify that results with very many cases are looked at within a time that
+    /// somebody waits.
+    #[test]
+    fn many_cases_take_no_long_time() {
+        let mut results = sample::good();
+        let (info, case) = (results.cases[0].clone(), results.runs[1].cases[0].clone());
+        results.cases.clear();
+        for run in &mut results.runs {
+            run.cases.clear();
+        }
+        results.runs.remove(0);
+        for n in 0..20_000 {
+            let name = format!("{}_with_a_long_name_{n}", info.name);
+            let mut info = info.clone();
+            info.name.clone_from(&name);
+            results.cases.push(info);
+            let mut case = case.clone();
+            case.name = name;
+            results.runs[0].cases.push(case);
+        }
+        let start = std::time::Instant::now();
+        check(&results).unwrap();
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    }
+
+    /// Verify that a hang that was declared is one only while the saved state says
+    /// that a CPU was at work.
+    #[test]
+    fn a_declared_hang_needs_its_state() {
+        let bad = sample::bad();
+        check(&bad).unwrap();
+        for halted in [false, true] {
+            let mut changed = bad.clone();
+            for run in changed.runs.iter_mut().filter(|r| r.arm == Arm::Upstream) {
+                assert!(run.post_mortem.iter().any(|l| l.contains("HLT=0")));
+                if halted {
+                    for line in &mut run.post_mortem {
+                        *line = line.replace("HLT=0", "HLT=1");
+                    }
+                } else {
+                    run.post_mortem.retain(|l| !l.starts_with("RIP="));
+                }
+            }
+            let said = check(&changed).unwrap_err().to_string();
+            assert!(said.contains("hang"), "{said}");
         }
     }
 

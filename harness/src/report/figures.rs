@@ -28,7 +28,7 @@ pub(super) fn figures(results: &[Results]) -> String {
             text::markdown(&machine.virtme_ng),
             text::markdown(&machine.accel),
             text::seconds(results.seconds),
-            if results.is_good() {
+            if results.is_good() && results.proves_nothing().is_none() {
                 ", everything as it should be"
             } else {
                 ", **not everything as it should be**"

@@ -47,8 +47,8 @@ fn suite(results: &Results, run: &Run) -> TestSuite {
     ] {
         suite.add_property((name, text::line(value).as_str()));
     }
-    for finding in results.findings_of(run) {
-        suite.add_property(("finding", text::line(&finding.what).as_str()));
+    for note in results.notes_of(run) {
+        suite.add_property(("finding", text::line(&note).as_str()));
     }
     for case in &run.cases {
         let mut test = TestCase::new(text::line(&case.name), status(run, case));

@@ -81,7 +81,7 @@ fn checkout_of(results: &Results, run: &Run, id: &str) -> Value {
 }
 
 fn build_of(results: &Results, run: &Run, id: &str, checkout: &str) -> Value {
-    let findings: Vec<String> = results.findings_of(run).map(|f| plain(&f.what)).collect();
+    let findings: Vec<String> = results.notes_of(run).iter().map(|n| plain(n)).collect();
     json!({
         "id": id,
         "origin": ORIGIN,

@@ -48,8 +48,8 @@ fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
         out,
         &format!("kernel {}, commit {}", run.kernel, run.commit),
     );
-    for finding in results.findings_of(run) {
-        diagnose(out, &finding.what);
+    for note in results.notes_of(run) {
+        diagnose(out, &note);
     }
     for (at, case) in run.cases.iter().enumerate() {
         for line in context(case) {
@@ -70,7 +70,7 @@ fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
             "    not ok {} the-run-itself # ERROR {}: {}",
             run.cases.len() + 1,
             run.verdict,
-            tame(why)
+            undirected(why)
         );
     }
     let _ = writeln!(out, "{} {number} {id}", if good { "ok" } else { "not ok" });
@@ -93,7 +93,7 @@ fn result(out: &mut String, number: usize, case: &CaseResult) {
     };
     let said = match case.verdict {
         Verdict::Pass => String::new(),
-        other => format!(" {other}: {}", tame(&summary(case))),
+        other => format!(" {other}: {}", undirected(&summary(case))),
     };
     let _ = writeln!(
         out,
@@ -137,7 +137,13 @@ fn tame(text: &str) -> String {
     ] {
         text = text.replace(end, &end.replacen(':', ";", 1));
     }
-    text.replace(" # ", " ")
+    text
+}
+
+/// Text for a line with a result: what follows a `#` there is a directive, and
+/// the last of several holds.
+fn undirected(text: &str) -> String {
+    tame(text).replace('#', "")
 }
 
 #[cfg(test)]
@@ -176,7 +182,7 @@ mod tests {
             assert_eq!(not_ok, bad + extra, "{text}");
             let skips = results(&text)
                 .iter()
-                .filter(|l| l.contains(" # SKIP"))
+                .filter(|l| l.contains("# SKIP"))
                 .count();
             let all = of.runs.iter().flat_map(|r| &r.cases);
             assert_eq!(

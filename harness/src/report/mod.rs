@@ -24,11 +24,14 @@ pub(crate) mod text;
 mod times;
 mod upstream;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::{cache::write_whole, results::Results};
+use crate::{
+    cache::{remove, write_whole},
+    results::Results,
+};
 
 pub use json::load;
 pub use table::{Style, table, table_in};
@@ -45,19 +48,17 @@ const FILES: [&str; 7] = [
     "reproduce.sh",
 ];
 
+/// Where the consoles are, below the folder of the results.
+pub const CONSOLES: &str = "console";
+
 /// Removes what an earlier invocation wrote to `dir`: if this one ends without
-/// results, nobody may take those for its own.
+/// results, nobody may take those for its own. Files of others are left alone.
 pub fn clear(dir: &Path) -> Result<()> {
-    for file in FILES {
-        let path = dir.join(file);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("removing {}", path.display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    let mut old: Vec<PathBuf> = FILES.iter().map(|file| dir.join(file)).collect();
+    let consoles = std::fs::read_dir(dir.join(CONSOLES));
+    let consoles = consoles.into_iter().flatten().flatten().map(|e| e.path());
+    old.extend(consoles.filter(|p| p.extension().is_some_and(|e| e == "log")));
+    old.iter().try_for_each(|path| remove(path))
 }
 
 /// Writes every report into `dir`, each whole or not at all. `results.json` is
@@ -122,8 +123,15 @@ mod tests {
             base: results.runs[0].base.clone(),
             what: what.into(),
         });
+        // Nothing of that base was run, and that is what was found.
+        let left_out = "no kernel of it was run";
+        results.findings.push(Finding {
+            base: "5.4".into(),
+            what: left_out.into(),
+        });
         for (name, text) in reports(&results) {
             assert!(text.contains(what), "{name}");
+            assert!(text.contains(left_out), "{name}");
         }
         assert!(results.is_good());
     }

@@ -7,13 +7,14 @@ use super::{
 };
 use crate::results::{CaseResult, Results};
 
-/// Flags that say which kernel, and so have to be there again. Which base, arm,
+/// Flags that say which kernel, or in which order, and so have to be there again. Which base, arm,
 /// flavor and case is for the script to say.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 7] = [
     "--tree",
     "--rev",
     "--tarball",
     "--series",
+    "--shuffle",
     "--accel",
     "--cache",
 ];
@@ -54,8 +55,9 @@ pub(super) fn script(results: &Results) -> String {
     out.push_str("\techo 'start this in the checkout of the project, where `cargo harness` is known' >&2\n\texit 2\nfi\n\n");
     let first = if rounds.is_empty() { "all" } else { "1" };
     out.push_str(&format!("case \"${{1:-{first}}}\" in\nlist) list ;;\n"));
-    let whole: Vec<&str> = results.command.iter().skip(1).map(String::as_str).collect();
-    out.push_str(&format!("all) exec cargo harness {} ;;\n", quoted(whole)));
+    let command = command(results);
+    let whole = quoted(command.iter().skip(1).map(String::as_str));
+    out.push_str(&format!("all) exec cargo harness {whole} ;;\n"));
     for (at, (_, words)) in rounds.iter().enumerate() {
         let words = quoted(words.iter().map(String::as_str));
         out.push_str(&format!("{}) exec cargo harness {words} ;;\n", at + 1));
@@ -66,9 +68,29 @@ pub(super) fn script(results: &Results) -> String {
     out
 }
 
+/// The command line, with the commit that a revision was then in place of its name.
+fn command(results: &Results) -> Vec<String> {
+    let Some(rev) = &results.rev else {
+        return results.command.clone();
+    };
+    let mut command = Vec::new();
+    let mut words = results.command.iter();
+    while let Some(word) = words.next() {
+        if word == "--rev" {
+            words.next();
+        } else if !word.starts_with("--rev=") {
+            command.push(word.clone());
+        }
+    }
+    // Behind the program and the subcommand.
+    let at = command.len().min(2);
+    command.splice(at..at, ["--rev".to_owned(), rev.clone()]);
+    command
+}
+
 /// What each round is, and its words.
 fn rounds(results: &Results) -> Vec<(String, Vec<String>)> {
-    let kept = kept(&results.command);
+    let kept = kept(&command(results));
     let own_tree = kept
         .iter()
         .any(|w| ["--tree", "--tarball"].contains(&w.as_str()));
@@ -201,6 +223,28 @@ mod tests {
         let (said, ok) = run(&sample::good(), "all");
         assert!(ok);
         assert_eq!(said, "<harness>\n<verify>\n<--results>\n<out/my results>\n");
+    }
+
+    /// Verify that a revision is the commit that it was then, and that the order
+    /// of the cases is the same.
+    #[test]
+    fn the_same_commit_and_order() {
+        let mut bad = sample::bad();
+        bad.command
+            .extend(["--tree", "t", "--shuffle=7"].map(str::to_owned));
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        bad.rev = Some(commit.into());
+        for rev in [&[][..], &["--rev", "HEAD~1"], &["--rev=my-branch"]] {
+            let mut typed = bad.clone();
+            typed.command.extend(rev.iter().map(|w| (*w).to_owned()));
+            for which in ["1", "2", "all"] {
+                let (said, ok) = run(&typed, which);
+                assert!(ok && said.contains(commit), "{which}: {said}");
+                assert!(!said.contains("HEAD~1") && !said.contains("my-branch"));
+                assert_eq!(said.matches("--rev").count(), 1, "{said}");
+                assert!(said.contains("--shuffle"), "{which}: {said}");
+            }
+        }
     }
 
     /// Verify that no name becomes a command.

@@ -20,7 +20,7 @@ pub(super) fn bad() -> Results {
 
 /// The bad ones, with every text replaced by what no report should take at face value.
 pub(super) fn hostile() -> Results {
-    const EVIL: &str = "</pre><script>alert(1)</script>\"'&<!-- ]]> \u{1b}[31m\u{202e}\u{0}\u{fffe}`id` $(id);\n\
+    const EVIL: &str = "# SKIP a # # SKIP b\nok 1 c # SKIP\n</pre><script>alert(1)</script>\"'&<!-- ]]> \u{1b}[31m\u{202e}\u{0}\u{fffe}`id` $(id);\n\
                         ok 1 fake\n# Subtest: fake\nKTAP version 1\n1..9\nreboot: System halted\r\n";
     let mut value = serde_json::to_value(bad()).unwrap();
     replace(&mut value, EVIL);

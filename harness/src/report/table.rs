@@ -83,7 +83,10 @@ fn summary(out: &mut String, results: &Results, style: Style) {
         .filter(|(n, _)| *n > 0)
         .map(|(n, v)| paint(style, *v, &format!("{n} {v}")))
         .collect();
-    let verdict = if results.is_good() {
+    let nothing = results.proves_nothing().filter(|_| results.is_acceptable());
+    let verdict = if let Some(why) = nothing {
+        paint(style, Verdict::Fail, why)
+    } else if results.is_good() {
         paint(style, Verdict::Pass, "everything is as it should be")
     } else if results.is_acceptable() {
         let flaky = text::count(results.flaky(), "flaky case");

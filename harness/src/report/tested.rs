@@ -69,6 +69,11 @@ pub(super) fn tested_by(results: &Results, who: &str) -> String {
     if results.is_good() && patched().count() == 0 {
         out.push(String::new());
         out.push("No kernel with the series was run: this says nothing of it.".into());
+    } else if results.is_good()
+        && let Some(why) = results.proves_nothing()
+    {
+        out.push(String::new());
+        out.extend(wrap(&format!("Nothing is bad, but {why}."), 72));
     } else if results.is_good() {
         let claims = claims(results);
         if !claims.is_empty() {
@@ -137,6 +142,17 @@ mod tests {
         let mut none = sample::good();
         none.runs.clear();
         assert!(!tag(&none));
+        for verdict in [Verdict::ExpectedSkip, Verdict::ExpectedFail] {
+            let mut nothing_shown = sample::good();
+            for run in nothing_shown
+                .runs
+                .iter_mut()
+                .filter(|r| r.arm == Arm::Patched)
+            {
+                run.cases.iter_mut().for_each(|c| c.verdict = verdict);
+            }
+            assert!(!tag(&nothing_shown), "{verdict}");
+        }
         let mut control_only = sample::good();
         control_only.runs.truncate(1);
         assert!(!tag(&control_only));

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use allow::Allowlist;
 pub use decode::Decoder;
 pub use line::clean;
+pub use open::KMEMLEAK;
 pub use scanner::{Notice, Report, Scanner};
 
 /// A report that the kernel logged.

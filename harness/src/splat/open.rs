@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A report while its lines are still coming.
 
+use protocol::LEAKED_DURING;
+
 use super::{
     Splat,
     fingerprint::{fingerprint, functions, is_frame},
@@ -10,6 +12,9 @@ use super::{
 
 /// Lines kept of a report.
 const KEPT_LINES: usize = 200;
+
+/// The kind of what the kernel says of memory that leaked, as in vm/splats.toml.
+pub const KMEMLEAK: &str = "kmemleak";
 
 /// A report under way.
 #[derive(Debug)]
@@ -37,6 +42,14 @@ impl Open {
         self.at = at.or(self.at);
         if self.lines.len() < KEPT_LINES {
             self.lines.push(text.to_owned());
+        }
+        // The kernel looks for leaks when all cases are over; the guest knows whose it is.
+        if self.case.is_none()
+            && self.pattern.kind == KMEMLEAK
+            && let Some((_, case)) = text.rsplit_once(LEAKED_DURING)
+        {
+            self.case = Some(case.trim_end().to_owned());
+            self.after = None;
         }
         self.armed |= self.pattern.after.iter().any(|a| glob(a, text));
         self.asks |= text.starts_with("Sending NMI from CPU ");

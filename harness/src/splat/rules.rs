@@ -107,6 +107,15 @@ impl Rules {
             if pattern.lines.is_empty() || pattern.most == 0 {
                 bail!("splat pattern `{}` can match nothing", pattern.kind);
             }
+            let is_kind = |kind: &str| {
+                kind == "*" || kind == UNNAMED || rules.patterns.iter().any(|p| p.kind == kind)
+            };
+            if let Some(unknown) = pattern.joins.iter().find(|j| !is_kind(j)) {
+                bail!(
+                    "splat pattern `{}` joins `{unknown}`, and no pattern is of that kind",
+                    pattern.kind
+                );
+            }
             if all.clone().any(|l| l.chars().all(|c| c == '*')) {
                 bail!(
                     "splat pattern `{}` has a line that matches every line",
@@ -175,6 +184,15 @@ mod tests {
         assert!(Rules::load("[fingerprint]\nnoise = []\n").is_err());
         assert!(Rules::load(&ok.replace("\"A*\"", "\"*\"")).is_err());
         assert!(Rules::load(&ok.replace("lines = [\"A*\"]", "lines = []")).is_err());
+        for (joins, is) in [
+            ("a", true),
+            ("*", true),
+            ("report", true),
+            ("a_head", false),
+        ] {
+            let text = format!("{ok}joins = [\"{joins}\"]\n");
+            assert_eq!(Rules::load(&text).is_ok(), is, "{joins}");
+        }
         let allow = |line: &str, reason: &str| {
             format!("{ok}[[allow]]\nline = \"{line}\"\nbases = [\"6.12\"]\nreason = \"{reason}\"\n")
         };

@@ -41,7 +41,8 @@ const LAST_WORDS: [&str; 4] = [
 pub struct Report {
     /// What the kernel logged.
     pub splat: Splat,
-    /// The case that was running; `None` between cases, while booting and after.
+    /// The case that was running, or that allocated what leaked; `None` between
+    /// cases, while booting and after.
     pub case: Option<String>,
     /// Outside a case, the last one that ran before it.
     pub after: Option<String>,
@@ -185,16 +186,15 @@ impl Scanner {
     fn message(&mut self, message: &Message, notices: &mut Vec<Notice>) {
         let text = message.text.as_str();
         // With timestamps, what has none is not from the kernel.
-        if (message.at.is_some() || self.timed == 0) && self.mark(text) {
+        let of_kernel = message.at.is_some() || self.timed == 0;
+        if of_kernel && self.mark(text) {
             return;
         }
         if DROPPED.iter().all(|words| text.contains(words)) && self.dropped.is_none() {
             self.dropped = Some(text.chars().take(LONGEST_NAME).collect());
         }
         self.gone |= message.at.is_some() && LAST_WORDS.contains(&text.trim());
-        if text.starts_with("sysrq: Show ") {
-            self.dumping = true;
-        }
+        self.dumping |= of_kernel && text.starts_with("sysrq: Show ");
         // Each CPU or task, and user space, writes a stream of its own.
         let writer = if message.at.is_some() {
             message.caller.as_str()

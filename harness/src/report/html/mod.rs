@@ -51,8 +51,10 @@ impl Page<'_> {
 
     fn head(&mut self) {
         let results = self.results;
-        let good = results.is_good();
-        let word = match (good, results.runs.is_empty()) {
+        let nothing = results.proves_nothing().is_some();
+        let good = results.is_good() && !nothing;
+        let word = match (results.is_good(), results.runs.is_empty()) {
+            (true, _) if nothing => "Nothing is bad, and nothing was shown",
             (true, _) => "Everything is as it should be",
             (_, true) => "Nothing was run: this proves nothing",
             _ => "Not as it should be",
@@ -151,12 +153,27 @@ impl Page<'_> {
     }
 
     fn findings(&mut self) {
-        if self.results.findings.is_empty() {
+        let results = self.results;
+        let allowed = || {
+            let runs = results.runs.iter();
+            runs.flat_map(|r| r.allowed.iter().map(move |a| (r, a)))
+        };
+        if results.findings.is_empty() && allowed().next().is_none() {
             return;
         }
         self.add("<h2 id=\"findings\">What was found besides</h2>\n<dl>");
-        for finding in &self.results.findings {
+        for finding in &results.findings {
             self.field(&escape(&text::line(&finding.base)), &finding.what);
+        }
+        for (run, allowed) in allowed() {
+            let times = text::count(allowed.count, "time");
+            self.field(
+                &escape(&text::run_name(run)),
+                &format!(
+                    "the kernel logged {times}, as allowed: {} ({})",
+                    allowed.title, allowed.reason
+                ),
+            );
         }
         self.add("</dl>");
     }

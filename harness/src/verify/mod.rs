@@ -1,47 +1,63 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `verify`: from the series to the verdicts.
 
+mod again;
+mod at_once;
+mod consoles;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
 use protocol::{Arm, CaseInfo};
 
+pub use self::at_once::at_once;
+use self::{again::again, consoles::Consoles};
 use crate::{
     cli::Verify,
     fail,
     guest::Guest,
     intree,
     kernel::Kernel,
-    machine,
-    progress::Progress,
-    report, request,
-    results::{self, CaseResult, Results},
+    machine, report, request,
+    results::{self, Finding, Results},
     run::{self, Job},
     scratch::Scratch,
     session::Session,
     splat::Allowlist,
     tree::Tree,
-    turn,
 };
 
 /// Proves the series and prints what came of it; gives the exit status.
 pub fn verify(request: &Verify) -> Result<u8> {
+    // Before anything that can fail.
+    if let Some(dir) = &request.results {
+        report::clear(dir)?;
+    }
     let session = Session::open(&request.common)?;
-    let results = collect(&session, request)?;
+    let (results, failed) = gather(&session, request)?;
     show(&results, request)?;
-    Ok(if results.is_acceptable() {
-        fail::GOOD
-    } else {
-        fail::BAD
-    })
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(status(&results)),
+    }
+}
+
+/// The exit status that results have.
+fn status(results: &Results) -> u8 {
+    if !results.is_acceptable() {
+        return fail::BAD;
+    }
+    if let Some(why) = results.proves_nothing() {
+        crate::say!(
+            "error: {why}\n  ask for cases that can pass there: `cargo harness cases` says what each needs"
+        );
+        return fail::COULD_NOT_TELL;
+    }
+    fail::GOOD
 }
 
 /// The arms that a request names.
@@ -55,8 +71,17 @@ fn arms(request: &Verify) -> Vec<Arm> {
     arms
 }
 
-/// Everything up to the results.
+/// Everything up to the results; nothing without all of them.
 pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
+    match gather(session, request)? {
+        (_, Some(error)) => Err(error),
+        (results, None) => Ok(results),
+    }
+}
+
+/// Everything up to the results, and why a run of them could not be had, if one
+/// could not.
+fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow::Error>)> {
     let start = Instant::now();
     let started = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
@@ -67,10 +92,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         request.flavors.clone()
     };
     let console = match &request.results {
-        Some(dir) => {
-            report::clear(dir)?;
-            Consoles::Kept(dir.join("console"))
-        }
+        Some(dir) => Consoles::Kept(dir.join(report::CONSOLES)),
         None => Consoles::Thrown(Scratch::new("consoles")?),
     };
     let (guest, trees) = std::thread::scope(|scope| {
@@ -117,6 +139,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             .collect::<Result<Vec<_>>>()?;
         arms_of.push((tree, commits));
     }
+    let rev = arms_of.first().filter(|_| request.source.tree.is_some());
+    let rev = rev.map(|(tree, _)| tree.commit.clone());
     let mut guests = Vec::new();
     for (tree, _) in &arms_of {
         let guest = if request.in_tree {
@@ -147,10 +171,13 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         for flavor in &flavors {
             if tree.base.without.contains(flavor) {
                 let line = &tree.base.line;
-                session
-                    .progress
-                    .note(&format!("{line} cannot have the flavor {flavor}: left out"));
-                left_out.push(format!("{line} cannot have the flavor {flavor}"));
+                let what =
+                    format!("{line} cannot have the flavor {flavor}: no such kernel was run");
+                session.progress.note(&what);
+                left_out.push(Finding {
+                    base: line.clone(),
+                    what,
+                });
                 continue;
             }
             for (arm, commit) in commits {
@@ -176,7 +203,8 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
                 "nothing to run: the kernel's own selftest is run on patched and upstream, as baseline has no helper"
             )
         } else {
-            request!("nothing to run: {}", left_out.join("; "))
+            let why: Vec<&str> = left_out.iter().map(|f| f.what.as_str()).collect();
+            request!("nothing to run: {}", why.join("; "))
         }
     })?;
     let choice = session.accel(&vng, &first.kernel.image)?;
@@ -200,87 +228,33 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
             background: false,
         })
         .collect();
-    let mut runs = at_once(&jobs, session.guests(), &session.progress)?;
+    let came = at_once::each(&jobs, session.guests(), &session.progress);
+    let (mut runs, failed) = at_once::with_lost(&jobs, came)?;
     for time in 1..=request.retry {
         again(&jobs, &mut runs, time, &console, session)?;
     }
     // A request for some of the cases does not show what all of them need.
     let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
-    let findings = if request.cases.is_empty() {
-        bases.iter().flat_map(|b| allowed.unmatched(b)).collect()
-    } else {
-        Vec::new()
-    };
+    let mut findings = left_out;
+    if request.cases.is_empty() {
+        findings.extend(bases.iter().flat_map(|b| allowed.unmatched(b)));
+    }
     session.progress.save(&session.cache)?;
-    Ok(Results {
+    let results = Results {
         version: results::VERSION,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         started,
         seconds: start.elapsed().as_secs_f64(),
         command: std::env::args().collect(),
+        rev,
         machine: machine::describe(&choice, &vng),
         cases,
         runs,
         steps: session.progress.steps(),
         allow_flaky: request.allow_flaky,
         findings,
-    })
-}
-
-/// Runs what came to something bad and has not been good since once more, in a
-/// fresh guest for each run, and notes beside the first verdict what it came to.
-fn again(
-    jobs: &[Job<'_>],
-    runs: &mut [results::Run],
-    time: u32,
-    console: &Consoles,
-    session: &Session,
-) -> Result<()> {
-    let is_open = |c: &CaseResult| !c.verdict.is_good() && !c.is_flaky();
-    let mut open = Vec::new();
-    for (at, (job, run)) in jobs.iter().zip(runs.iter()).enumerate() {
-        let names: BTreeSet<&str> = run
-            .cases
-            .iter()
-            .filter(|c| is_open(c))
-            .map(|c| c.name.as_str())
-            .collect();
-        if names.is_empty() {
-            continue;
-        }
-        let cases: Vec<CaseInfo> = job
-            .cases
-            .iter()
-            .filter(|c| names.contains(c.name.as_str()))
-            .cloned()
-            .collect();
-        let name = job.console.file_stem().unwrap_or_default();
-        let name = format!("{}-again-{time}.log", name.to_string_lossy());
-        open.push((at, cases, console.path(&name)?));
-    }
-    let more: Vec<Job<'_>> = open
-        .iter()
-        .map(|(at, cases, console)| Job {
-            cases,
-            console,
-            ..jobs[*at]
-        })
-        .collect();
-    let came = at_once(&more, session.guests(), &session.progress)?;
-    for ((at, _, _), came) in open.iter().zip(came) {
-        for case in came.cases {
-            // What is wrong with the guest as a whole is wrong with each case in it.
-            let verdict = if case.verdict.is_good() && !came.why.is_empty() {
-                came.verdict
-            } else {
-                case.verdict
-            };
-            if let Some(first) = runs[*at].cases.iter_mut().find(|c| c.name == case.name) {
-                first.again.push(verdict);
-            }
-        }
-    }
-    Ok(())
+    };
+    Ok((results, failed))
 }
 
 /// What is run on the kernels of one tree.
@@ -310,58 +284,6 @@ struct Built<'a> {
     console: PathBuf,
 }
 
-/// Runs the jobs, up to `most` at a time, and gives what came of them in order.
-pub fn at_once(jobs: &[Job<'_>], most: usize, progress: &Progress) -> Result<Vec<results::Run>> {
-    // The one with the most to do first: the others fit beside it.
-    let mut order: Vec<usize> = (0..jobs.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse(jobs[*at].to_pass()));
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for worker in 0..most.clamp(1, jobs.len().max(1)) {
-            if worker == 1 {
-                turn::until_one_boots();
-            }
-            scope.spawn(|| {
-                while let Some((at, job)) = {
-                    let at = order.get(next.fetch_add(1, Ordering::Relaxed));
-                    at.and_then(|at| Some((*at, jobs.get(*at)?)))
-                } {
-                    let job = Job {
-                        background: Some(&at) != order.first(),
-                        ..job.clone()
-                    };
-                    let run = run::run(&job, progress);
-                    done.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(at, run);
-                }
-            });
-        }
-    });
-    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.into_values().collect()
-}
-
-enum Consoles {
-    Kept(PathBuf),
-    Thrown(Scratch),
-}
-
-impl Consoles {
-    fn path(&self, name: &str) -> Result<PathBuf> {
-        let dir = match self {
-            Self::Kept(dir) => dir.as_path(),
-            Self::Thrown(dir) => dir.path(),
-        };
-        std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
-        let path = dir.join(name);
-        // Each boot appends; what an earlier invocation left there is not ours.
-        let _ = std::fs::remove_file(&path);
-        Ok(path)
-    }
-}
-
 fn show(results: &Results, request: &Verify) -> Result<()> {
     use std::io::{IsTerminal, Write};
     if let Some(dir) = &request.results {
@@ -377,4 +299,77 @@ fn show(results: &Results, request: &Verify) -> Result<()> {
         writeln!(out, "{table}\n{}", report::times(results))
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::{Cli, Command},
+        verdict::Verdict,
+    };
+
+    fn request(words: &[&str]) -> Verify {
+        let words = ["harness", "verify"].iter().chain(words);
+        match <Cli as clap::Parser>::parse_from(words).command {
+            Command::Verify(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Verify that whatever goes wrong, what an earlier invocation wrote is gone:
+    /// nobody may take it for this one's.
+    #[test]
+    fn earlier_results_do_not_survive_a_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let results = dir.path().join("out");
+        let console = results.join("console");
+        std::fs::create_dir_all(&console).unwrap();
+        let old = [
+            results.join("results.json"),
+            console.join("6.12-patched-default.log"),
+        ];
+        let foreign = console.join("notes.txt");
+        for file in old.iter().chain([&foreign]) {
+            std::fs::write(file, "old").unwrap();
+        }
+        // A cache folder that is a file can never be opened.
+        let cache = dir.path().join("cache");
+        std::fs::write(&cache, "").unwrap();
+        let words = ["--results", "--cache"].into_iter();
+        let paths = [&results, &cache].map(|p| p.to_str().unwrap());
+        let words: Vec<&str> = words.zip(paths).flat_map(|(a, b)| [a, b]).collect();
+        assert!(verify(&request(&words)).is_err());
+        assert!(old.iter().all(|f| !f.exists()));
+        assert!(foreign.exists(), "what is not ours is left alone");
+    }
+
+    /// Verify that nothing bad is not enough: something must have been shown, and
+    /// of the series where a kernel with it was run.
+    #[test]
+    fn nothing_shown_is_not_good() {
+        let read = |text: &str| -> Results { serde_json::from_str(text).unwrap() };
+        let good = read(include_str!("../../tests/results/good.json"));
+        assert_eq!(status(&good), fail::GOOD);
+        let bad = read(include_str!("../../tests/results/bad.json"));
+        assert_eq!(status(&bad), fail::BAD);
+        let all = |verdict, arm| {
+            let mut results = good.clone();
+            for run in results.runs.iter_mut().filter(|r| r.arm == arm) {
+                run.cases.iter_mut().for_each(|c| c.verdict = verdict);
+            }
+            results
+        };
+        let skipped = all(Verdict::ExpectedSkip, Arm::Patched);
+        assert_eq!(status(&skipped), fail::COULD_NOT_TELL);
+        let failed = all(Verdict::ExpectedFail, Arm::Patched);
+        assert_eq!(status(&failed), fail::COULD_NOT_TELL);
+        // A baseline by itself says that the cases notice what is not there.
+        let mut control = good.clone();
+        control.runs.retain(|r| r.arm == Arm::Baseline);
+        assert_eq!(status(&control), fail::GOOD);
+        let mut control = all(Verdict::ExpectedSkip, Arm::Baseline);
+        control.runs.retain(|r| r.arm == Arm::Baseline);
+        assert_eq!(status(&control), fail::COULD_NOT_TELL);
+    }
 }
