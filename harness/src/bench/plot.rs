@@ -26,7 +26,7 @@ pub(super) fn bases(bench: &Bench) -> BTreeSet<&str> {
 }
 
 /// What each way costs on each kernel of a base: a panel for each kind of
-/// traffic over veth and IPv4, bars from zero.
+/// traffic over IPv4, to a container of either pair, bars from zero.
 pub(super) fn costs(bench: &Bench, base: &str) -> Result<String> {
     let kernels: Vec<&Measured> = bench.kernels.iter().filter(|k| k.base == base).collect();
     let all: BTreeSet<&str> = kernels.iter().flat_map(|k| whats(k)).collect();
@@ -81,7 +81,7 @@ fn draw(panels: usize, panel: impl Fn(&Area<'_>, usize) -> Result<()>) -> Result
 }
 
 fn is_shown(what: &str) -> bool {
-    what.starts_with("veth.") && what.ends_with(".v4")
+    what.ends_with(".v4")
 }
 
 /// A kernel's colour is the same in every picture.
