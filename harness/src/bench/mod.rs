@@ -23,6 +23,7 @@ mod letter;
 mod load;
 pub(crate) mod measure;
 mod native;
+mod pictures;
 mod plot;
 mod profile;
 mod promise;
@@ -35,11 +36,12 @@ pub use document::{patch_set_of, write_docs, write_load};
 pub use figures::{Asked, Bench, Costs, Measured, VERSION};
 pub use letter::{Promise, promises};
 pub use load::{Load, load_of};
+pub use pictures::{Picture, pictures};
 pub use profile::Profile;
 
 pub use saved::load;
 
-use crate::{cli, fail, session::Session};
+use crate::{cli, fail, report, session::Session};
 
 use promise::Answer;
 
@@ -72,6 +74,9 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
         let json = serde_json::to_string_pretty(so_far)? + "\n";
         crate::cache::write_whole(&dir.join("bench.json"), json.as_bytes())
     })?;
+    if let Some(dir) = &request.results {
+        report::show_pictures(dir)?;
+    }
     if let Some(name) = &request.save {
         saved::save(&session.cache, name, &found)?;
     }
