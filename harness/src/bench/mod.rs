@@ -74,9 +74,6 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
         let json = serde_json::to_string_pretty(so_far)? + "\n";
         crate::cache::write_whole(&dir.join("bench.json"), json.as_bytes())
     })?;
-    if let Some(dir) = &request.results {
-        report::show_pictures(dir)?;
-    }
     if let Some(name) = &request.save {
         saved::save(&session.cache, name, &found)?;
     }
@@ -87,6 +84,9 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
         if let Some(before) = &before {
             print!("{}", against::against(&found, before));
         }
+    }
+    if let Some(dir) = &request.results {
+        report::show_pictures(dir)?;
     }
     let mut answers = promise::answers(&found);
     if let Some(before) = &before {
