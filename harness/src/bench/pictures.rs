@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{load_of, plot, saved};
+use super::{figures::Bench, load_of, plot, saved};
+use crate::report::text;
 
 /// A picture.
 #[derive(Debug, Clone)]
@@ -29,25 +30,38 @@ pub fn pictures(dir: &Path) -> Result<Vec<Picture>> {
         let bench = saved::load(&costs)?;
         for base in plot::bases(&bench) {
             found.push(Picture {
-                title: format!("Instructions for a transaction on {base}, by way and kernel"),
+                title: format!(
+                    "Instructions for a transaction on {base}, by way and kernel: measured on {}, patch set {}",
+                    text::utc(bench.started),
+                    patches_of(&bench, base)
+                ),
                 svg: plot::costs(&bench, base)?,
             });
         }
     }
     let latencies = dir.join("load.json");
     if latencies.is_file() {
-        for boot in load_of(&latencies)?.boots.iter().filter(|b| b.cpus == 1) {
+        let load = load_of(&latencies)?;
+        for boot in load.boots.iter().filter(|b| b.cpus == 1) {
             found.push(Picture {
                 title: format!(
-                    "Latency on one CPU of {} {}, by flows and way",
+                    "Latency on one CPU of {} {}, by flows and way: measured on {}, commit {:.12}",
                     boot.source,
-                    boot.arm.word()
+                    boot.arm.word(),
+                    text::utc(load.started),
+                    boot.commit
                 ),
                 svg: plot::latencies(&boot.points)?,
             });
         }
     }
     Ok(found)
+}
+
+/// The patch set of a base.
+fn patches_of<'a>(bench: &'a Bench, base: &str) -> &'a str {
+    let of_base = bench.kernels.iter().find(|k| k.base == base);
+    of_base.map_or("", |k| k.patches.as_str())
 }
 
 #[cfg(test)]
@@ -66,7 +80,8 @@ mod tests {
         std::fs::write(&file, serde_json::to_string(&found).unwrap()).unwrap();
         let all = pictures(dir.path()).unwrap();
         assert_eq!(all.len(), 1);
-        assert!(all[0].title.contains("6.12") && all[0].svg.contains("<svg"));
+        assert!(all[0].title.contains("on 6.12,") && all[0].title.contains("patch set p"));
+        assert!(all[0].svg.contains("<svg"));
         std::fs::write(&file, "{}").unwrap();
         assert!(pictures(dir.path()).is_err());
     }
