@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use crate::request;
+use crate::{cache::Key, request};
 
 /// The checkout this binary was built from.
 #[derive(Debug, Clone)]
@@ -90,6 +90,22 @@ impl Project {
     pub fn patches(&self, line: &str, kind: &str) -> Result<Vec<PathBuf>> {
         patches_in(&self.path("kernel-patches").join(line).join(kind))
     }
+
+    /// A digest of the patches that a base has: strip, and the series or the
+    /// folder to use instead of it.
+    pub fn patch_set(&self, line: &str, series: Option<&Path>) -> Result<String> {
+        let series = match series {
+            Some(dir) => patches_in(dir)?,
+            None => self.patches(line, "series")?,
+        };
+        let mut key = Key::new("patches");
+        for patch in self.patches(line, "strip")?.iter().chain(&series) {
+            let text =
+                std::fs::read(patch).with_context(|| format!("reading {}", patch.display()))?;
+            key = key.with(text);
+        }
+        Ok(key.hex())
+    }
 }
 
 /// The `*.patch` files of a folder, in order. A folder without any is an error.
@@ -153,6 +169,33 @@ mod tests {
         ] {
             assert!(parse_bases(text).is_err(), "{text}");
         }
+    }
+
+    /// Verify that a changed line, and another series, make another patch set.
+    #[test]
+    fn patch_sets_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project {
+            root: dir.path().to_owned(),
+        };
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("kernel-patches/6.1/strip/0001.patch", "a");
+        write("kernel-patches/6.1/series/0001.patch", "b");
+        write("own/0001.patch", "c");
+        let of = |series: Option<&Path>| project.patch_set("6.1", series).unwrap();
+        let before = of(None);
+        assert_eq!(of(None), before);
+        assert_ne!(of(Some(&dir.path().join("own"))), before);
+        write("kernel-patches/6.1/series/0001.patch", "b2");
+        let after = of(None);
+        assert_ne!(after, before);
+        write("kernel-patches/6.1/strip/0001.patch", "a2");
+        assert_ne!(of(None), after);
+        assert!(project.patch_set("6.2", None).is_err());
     }
 
     /// Verify that an empty folder of patches is not a series that applies.

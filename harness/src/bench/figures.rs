@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::profile::Profile;
 
 /// Changed whenever a reader of one version would misread the other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// One figure of one kernel, once for each boot. Instructions for a transaction.
 pub type Costs = BTreeMap<String, Vec<f64>>;
@@ -23,10 +23,36 @@ pub struct Bench {
     pub started: u64,
     /// How long it took, seconds.
     pub seconds: f64,
-    /// CPU model and QEMU of the machine: neither changes a count.
+    /// CPU model, QEMU and compiler of the machine; only the last changes a count.
     pub machine: crate::results::Machine,
+    /// Digest of the program that measured, in the guest.
+    pub guest: String,
+    /// What was asked for.
+    pub asked: Asked,
+    /// Whether it came to its end: it is written after each kernel, too.
+    pub whole: bool,
+    /// Why something that was asked for is not there: `6.12 patched, boot 1: ...`.
+    pub lacks: Vec<String>,
     /// One for each kernel.
     pub kernels: Vec<Measured>,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// How names of figures may begin; empty for each.
+    pub only: Vec<String>,
+    /// The arms that the patched kernel is compared with.
+    pub compare: Vec<Arm>,
+    /// Whether the comparisons were named: each must then have something to judge.
+    pub named: bool,
+}
+
+impl Asked {
+    /// Whether a figure was asked for.
+    pub(super) fn wants(&self, full: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|o| full.starts_with(o.as_str()))
+    }
 }
 
 /// One kernel.
@@ -40,8 +66,12 @@ pub struct Measured {
     pub arm: Arm,
     /// The commit that was built.
     pub commit: String,
+    /// Digest of the patches, strip and series, that its base has.
+    pub patches: String,
     /// Instructions for a transaction by `PAIR.TRAFFIC.IP.WAY`.
     pub costs: Costs,
+    /// The same of figures that were measured by themselves, afterwards.
+    pub alone: Costs,
     /// Of some figures, the instructions of one transaction by function. It
     /// includes what is around the transaction in the guest's own loop.
     pub profiles: BTreeMap<String, Profile>,
@@ -56,6 +86,13 @@ pub(super) struct Name<'a> {
     pub(super) way: &'a str,
 }
 
+impl Name<'_> {
+    /// `tcp_rr`.
+    pub(super) fn traffic(&self) -> &str {
+        self.what.split('.').nth(1).unwrap_or_default()
+    }
+}
+
 /// Takes a figure's name apart; `None` when it is none of `bench`.
 pub(super) fn name(full: &str) -> Option<Name<'_>> {
     let (at, _) = full.match_indices('.').nth(2)?;
@@ -65,95 +102,82 @@ pub(super) fn name(full: &str) -> Option<Name<'_>> {
     })
 }
 
-/// The requirement that a figure belongs to, and the most that its ratio may be.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Limit {
-    /// `C1`, `C2`.
-    pub(super) requirement: &'static str,
-    /// Patched by the other arm.
-    pub(super) most: f64,
+/// Boots of each kernel.
+pub(super) const BOOTS: usize = 2;
+
+/// The least and the most that the boots gave; `None` where they give no cost.
+pub(super) fn ends(costs: &[f64]) -> Option<(f64, f64)> {
+    let low = costs.iter().copied().min_by(f64::total_cmp)?;
+    let high = costs.iter().copied().max_by(f64::total_cmp)?;
+    (low > 0.0 && high.is_finite()).then_some((low, high))
 }
 
-/// What a comparison with `other` must show for packets that go `way`; `None`
-/// when nothing is promised.
-pub(super) fn limit(way: &str, other: Arm) -> Option<Limit> {
-    let uses_helper = way.ends_with("redirect_peer");
-    match (other, uses_helper) {
-        // Packets that are not redirected cost what they cost without the series.
-        (Arm::Baseline, false) if matches!(way, "host" | "stack") => Some(Limit {
-            requirement: "C1",
-            most: 1.001,
-        }),
-        (Arm::Upstream, true) => Some(Limit {
-            requirement: "C2",
-            most: 1.0,
-        }),
-        _ => None,
-    }
-}
-
-/// What a limit came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Answer {
-    /// It holds for every pair of boots.
-    Holds,
-    /// Some pairs of boots hold and some do not, or there is no figure.
-    CouldNotTell,
-    /// It holds for no pair of boots.
-    Broken,
-}
-
-/// Compares a figure of two kernels. The answer is sure only if every boot of
-/// one gives it against every boot of the other.
-pub(super) fn answer(ours: &[f64], theirs: &[f64], most: f64) -> Answer {
-    let ends = |costs: &[f64]| {
-        let low = costs.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = costs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        (low > 0.0 && high.is_finite()).then_some((low, high))
-    };
-    let (Some(ours), Some(theirs)) = (ends(ours), ends(theirs)) else {
-        return Answer::CouldNotTell;
-    };
-    if ours.1 / theirs.0 <= most {
-        Answer::Holds
-    } else if ours.0 / theirs.1 > most {
-        Answer::Broken
-    } else {
-        Answer::CouldNotTell
-    }
-}
-
-/// The middle of what the boots gave.
+/// The median of what the boots gave: of an even number the mean of the two in
+/// the middle.
 pub(super) fn middle(costs: &[f64]) -> Option<f64> {
     let mut sorted = costs.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
+    let (below, above) = (sorted.len().checked_sub(1)? / 2, sorted.len() / 2);
+    Some((sorted[below] + sorted[above]) / 2.0)
 }
 
 /// Whether every boot gave the same.
 pub(super) fn exact(costs: &[f64]) -> bool {
-    costs.len() > 1 && costs.windows(2).all(|w| w[0] == w[1])
+    costs.len() >= BOOTS && costs.windows(2).all(|w| w[0] == w[1])
 }
 
-/// How many figures every boot agreed on, how many there are, and by how much of
-/// itself the worst of the others differs.
-pub(super) fn agreement(costs: &Costs) -> (usize, usize, f64) {
-    let same = costs.values().filter(|c| exact(c)).count();
-    let spread = |c: &Vec<f64>| {
-        let high = c.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let low = c.iter().copied().fold(f64::INFINITY, f64::min);
-        high / low - 1.0
-    };
-    let worst = costs.values().map(spread).fold(0.0, f64::max);
-    (same, costs.len(), worst)
+/// What the boots gave, `5300`, or from where to where it goes, `5300-5302`.
+pub(super) fn shown(costs: &[f64]) -> String {
+    match ends(costs) {
+        None => "none".into(),
+        Some(_) if costs.len() < BOOTS => format!("{:.0}, one boot", costs[0]),
+        Some((low, high)) if low == high => format!("{low:.0}"),
+        Some((low, high)) => format!("{low:.0}-{high:.0}"),
+    }
+}
+
+/// By how much of itself the boots of a figure differ, 0.01 for one per cent.
+pub(super) fn apart(costs: &[f64]) -> f64 {
+    ends(costs).map_or(f64::INFINITY, |(low, high)| high / low - 1.0)
+}
+
+/// How far the boots of one kernel agree on figures of one kind.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Agreement {
+    /// Figures that every boot gave alike.
+    pub(super) same: usize,
+    /// Figures.
+    pub(super) all: usize,
+    /// By how much of itself the worst differs.
+    pub(super) worst: f64,
+}
+
+/// How far the boots of a kernel agree, by traffic.
+pub(super) fn agreement(costs: &Costs) -> BTreeMap<&str, Agreement> {
+    let mut found: BTreeMap<&str, Agreement> = BTreeMap::new();
+    for (full, costs) in costs {
+        let traffic = full.split('.').nth(1).unwrap_or(full);
+        let of = found.entry(traffic).or_default();
+        of.same += usize::from(exact(costs));
+        of.all += 1;
+        of.worst = of.worst.max(apart(costs));
+    }
+    found
 }
 
 /// Of what crossing into the container's namespace costs by bpf_redirect(), the
 /// share that bpf_redirect_peer() saves: 1 would be as cheap as the host itself.
-/// Of traffic with answers half of that way is bpf_redirect()'s still.
+/// Of traffic with answers half of that way is bpf_redirect()'s still. `None`
+/// where the boots do not agree on each of the three. The limit has no container,
+/// and so no pair of another kind.
 pub(super) fn won_back(costs: &Costs, what: &str) -> Option<f64> {
-    let cost = |way: &str| middle(costs.get(&format!("{what}.{way}"))?);
-    let (host, redirect, peer) = (cost("host")?, cost("redirect")?, cost("redirect_peer")?);
+    let cost = |what: &str, way: &str| {
+        let found = costs.get(&format!("{what}.{way}"))?;
+        exact(found).then(|| middle(found))?
+    };
+    let (_, wire) = what.split_once('.')?;
+    let host = cost(&format!("veth.{wire}"), "host")?;
+    let (redirect, peer) = (cost(what, "redirect")?, cost(what, "redirect_peer")?);
     (redirect > host).then(|| (redirect - peer) / (redirect - host))
 }
 
@@ -168,6 +192,10 @@ pub(super) mod tests {
             started: 0,
             seconds: 1.0,
             machine: crate::results::Machine::default(),
+            guest: "g".into(),
+            asked: Asked::default(),
+            whole: true,
+            lacks: Vec::new(),
             kernels: vec![measured(Arm::Patched, costs)],
         }
     }
@@ -179,67 +207,49 @@ pub(super) mod tests {
             source: "6.12.117".into(),
             arm,
             commit: "c".into(),
+            patches: "p".into(),
             costs: costs
                 .iter()
                 .map(|(name, boots)| ((*name).to_owned(), boots.to_vec()))
                 .collect(),
+            alone: Costs::new(),
             profiles: BTreeMap::new(),
         }
     }
 
-    /// Verify that figures which boots do not agree on are counted, and the worst is named.
+    /// Verify that figures which boots do not agree on are counted by traffic,
+    /// with the worst, and that one boot is no agreement.
     #[test]
     fn boots_agree() {
         let found = measured(
             Arm::Patched,
             &[
-                ("a.b.c.d", &[100.0, 100.0]),
-                ("a.b.c.e", &[100.0, 101.0]),
-                ("a.b.c.f", &[100.0]),
+                ("a.rr.c.d", &[100.0, 100.0]),
+                ("a.rr.c.e", &[100.0, 101.0]),
+                ("a.rr.c.f", &[100.0]),
+                ("a.crr.c.d", &[100.0, 145.0]),
             ],
         );
-        let (same, all, worst) = agreement(&found.costs);
-        assert_eq!((same, all), (1, 3));
-        assert!((worst - 0.01).abs() < 1e-9, "{worst}");
+        let all = agreement(&found.costs);
+        assert_eq!((all["rr"].same, all["rr"].all), (1, 3));
+        assert!((all["rr"].worst - 0.01).abs() < 1e-9, "{all:?}");
+        assert!((all["crr"].worst - 0.45).abs() < 1e-9, "{all:?}");
     }
 
-    /// Verify that an answer is given only where every pair of boots gives it.
+    /// Verify what the median of an even number is, and how boots are shown that
+    /// do not agree.
     #[test]
-    fn answers() {
-        for (ours, theirs, most, due) in [
-            (
-                &[1000.0, 1000.0][..],
-                &[1000.0, 1000.0][..],
-                1.0,
-                Answer::Holds,
-            ),
-            (&[1001.0, 1001.0], &[1000.0, 1000.0], 1.001, Answer::Holds),
-            (&[1002.0, 1002.0], &[1000.0, 1000.0], 1.001, Answer::Broken),
-            (
-                &[1000.0, 1002.0],
-                &[1000.0, 1000.0],
-                1.001,
-                Answer::CouldNotTell,
-            ),
-            (&[1000.0], &[999.0, 1001.0], 1.0, Answer::CouldNotTell),
-            (&[], &[1000.0], 1.0, Answer::CouldNotTell),
-            (&[0.0], &[1000.0], 1.0, Answer::CouldNotTell),
-            (&[1000.0], &[0.0], 1.0, Answer::CouldNotTell),
-        ] {
-            assert_eq!(answer(ours, theirs, most), due, "{ours:?} {theirs:?}");
-        }
-    }
-
-    /// Verify which figures are promised something.
-    #[test]
-    fn limits() {
-        let of = |way, arm| limit(way, arm).map(|l| l.requirement);
-        assert_eq!(of("host", Arm::Baseline), Some("C1"));
-        assert_eq!(of("stack", Arm::Baseline), Some("C1"));
-        assert_eq!(of("redirect_peer", Arm::Baseline), None);
-        assert_eq!(of("redirect_peer", Arm::Upstream), Some("C2"));
-        assert_eq!(of("local.redirect_peer", Arm::Upstream), Some("C2"));
-        assert_eq!(of("redirect", Arm::Upstream), None);
+    fn the_median_is_one() {
+        assert_eq!(middle(&[]), None);
+        assert_eq!(middle(&[7.0]), Some(7.0));
+        assert_eq!(middle(&[9.0, 7.0]), Some(8.0));
+        assert_eq!(middle(&[9.0, 7.0, 1.0]), Some(7.0));
+        assert_eq!(shown(&[9.0, 7.0]), "7-9");
+        assert_eq!(shown(&[7.0, 7.0]), "7");
+        assert_eq!(shown(&[7.0]), "7, one boot");
+        assert_eq!(shown(&[]), "none");
+        assert_eq!(ends(&[0.0, 1.0]), None);
+        assert_eq!(ends(&[1.0, f64::INFINITY]), None);
     }
 
     /// Verify that names are taken apart at the way.
@@ -247,20 +257,23 @@ pub(super) mod tests {
     fn names() {
         let n = name("veth.tcp_rr.v4.local.redirect_peer").unwrap();
         assert_eq!((n.what, n.way), ("veth.tcp_rr.v4", "local.redirect_peer"));
+        assert_eq!(n.traffic(), "tcp_rr");
         assert_eq!(name("boot"), None);
     }
 
-    /// Verify the share that is won back, and that there is none without a figure.
+    /// Verify the share that is won back, that there is none without a figure,
+    /// and none where boots do not agree on one; and that the limit is veth's.
     #[test]
     fn share() {
         let costs = |peer: f64| {
             Costs::from([
-                ("a.b.c.host".into(), vec![100.0]),
-                ("a.b.c.redirect".into(), vec![200.0]),
-                ("a.b.c.redirect_peer".into(), vec![peer]),
+                ("veth.b.c.host".into(), vec![100.0, 100.0]),
+                ("netkit.b.c.redirect".into(), vec![200.0, 200.0]),
+                ("netkit.b.c.redirect_peer".into(), vec![150.0, peer]),
             ])
         };
-        assert_eq!(won_back(&costs(150.0), "a.b.c"), Some(0.5));
-        assert_eq!(won_back(&Costs::new(), "a.b.c"), None);
+        assert_eq!(won_back(&costs(150.0), "netkit.b.c"), Some(0.5));
+        assert_eq!(won_back(&costs(151.0), "netkit.b.c"), None);
+        assert_eq!(won_back(&costs(150.0), "veth.b.c"), None);
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     progress::Doing,
     scratch::Scratch,
     setup::VirtmeNg,
+    splat::Scanner,
     stream::Stream,
     vm::{Device, SHARE, Spec},
 };
@@ -57,20 +58,12 @@ pub(crate) enum Counted {
 impl Bench<'_> {
     /// One boot: each figure that begins with one of `only`, or each where there
     /// is none. Instructions for a transaction, the median.
-    pub(super) fn figures(
-        self,
-        only: &[String],
-        step: &Doing<'_>,
-    ) -> Result<BTreeMap<String, f64>> {
+    pub(super) fn figures(self, only: &[String], step: &Doing<'_>) -> Result<Counted> {
         let scratch = Scratch::new("the console")?;
-        match self.count(only, &scratch.path().join("console"), step)? {
-            Counted::Figures(found) => Ok(found),
-            Counted::Nothing(why) => bail!(why),
-        }
+        self.count(only, &scratch.path().join("console"), step)
     }
 
-    /// The same, for whoever must tell a kernel that cannot be measured from
-    /// a machine that cannot measure. The console is kept in `console`.
+    /// The same, with the console kept in `console`.
     pub(crate) fn count(
         self,
         only: &[String],
@@ -145,18 +138,17 @@ impl Bench<'_> {
     }
 
     /// One boot: the instructions of one transaction of a figure, by function.
-    /// `None` when this kernel has no such figure.
-    pub(super) fn profile(self, figure: &str, step: &Doing<'_>) -> Result<Option<Profile>> {
+    pub(super) fn profile(self, figure: &str, step: &Doing<'_>) -> Result<Profile> {
         let share = self.share()?;
         let script = script(&format!(" --spin {}", plain(figure)?));
         let spec = self.spec(share.path(), &script);
         let mut vm = spec.boot()?;
         let record = share.path().join("record");
         let recorded = self.record(&mut vm, figure, &record, step);
+        let console = std::fs::read(vm.console()).context("reading the console");
         vm.end()?;
-        if !recorded? {
-            return Ok(None);
-        }
+        recorded?;
+        is_fit(&console?)?;
         step.at(format!("{figure}: reading the record"));
         let symbols = Symbols::read(&self.kernel.vmlinux)?;
         let file = File::open(&record).context("opening QEMU's record of instructions")?;
@@ -167,18 +159,18 @@ impl Bench<'_> {
                 "{figure}: QEMU's record holds {number} whole transactions, of which none is sure to be typical"
             );
         };
-        Ok(Some(typical))
+        Ok(typical)
     }
 
     /// Waits until the guest repeats the figure's transaction, and has QEMU
-    /// record it. `false` when the guest ended because there is no such figure.
+    /// record it.
     fn record(
         self,
         vm: &mut crate::vm::Vm,
         figure: &str,
         record: &Path,
         step: &Doing<'_>,
-    ) -> Result<bool> {
+    ) -> Result<()> {
         step.at(format!("{figure}: booting"));
         let (mut stream, mut read) = (Stream::default(), 0);
         let mut since = Instant::now();
@@ -207,7 +199,7 @@ impl Bench<'_> {
                 break;
             }
             if stream.is_done() {
-                return Ok(false);
+                bail!("{figure}: this kernel has no such figure");
             }
             if let Some(status) = ended {
                 let said = std::fs::read_to_string(vm.output()).unwrap_or_default();
@@ -247,7 +239,7 @@ impl Bench<'_> {
         monitor(vm, "stop")?;
         // Closes the file, too.
         monitor(vm, "log none")?;
-        Ok(true)
+        Ok(())
     }
 
     fn share(self) -> Result<tempfile::TempDir> {
@@ -276,6 +268,20 @@ impl Bench<'_> {
 
 fn script(args: &str) -> String {
     format!("exec {SHARE}/selftests bench --port auto{args} 2>&1")
+}
+
+/// Fails unless a console is that of a kernel that logged something, and
+/// complained of nothing: one that does is not doing the work that is profiled.
+fn is_fit(console: &[u8]) -> Result<()> {
+    let mut scan = Scanner::default();
+    scan.push(console);
+    if scan.lines() == 0 {
+        bail!("the console holds no message of a kernel: whether it complained is not known");
+    }
+    match scan.finish().first() {
+        Some(report) => bail!("the kernel logged: {}", report.splat.title),
+        None => Ok(()),
+    }
 }
 
 /// A figure's name goes into the guest's shell: only what names consist of.
@@ -312,6 +318,21 @@ mod tests {
         for ticks in [None, Some(1999.0), Some(2500.0), Some(f64::NAN)] {
             assert!(counts_instructions(ticks).is_err(), "{ticks:?}");
         }
+    }
+
+    /// Verify that a kernel which complained, and one that nobody heard, are not
+    /// profiled.
+    #[test]
+    fn kernels_that_complain_are_refused() {
+        let calm =
+            "[    0.000000] Linux version 6.12.117\n[    1.000000] Run /init as init process\n";
+        assert!(is_fit(calm.as_bytes()).is_ok());
+        let said = format!(
+            "{calm}[    2.000000] ------------[ cut here ]------------\n[    2.000001] WARNING: CPU: 0 PID: 1 at net/core/dev.c:1 f+0x1/0x2\n[    2.000002] ---[ end trace 0000000000000000 ]---\n"
+        );
+        let error = is_fit(said.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("net/core/dev.c"), "{error}");
+        assert!(is_fit(b"").is_err());
     }
 
     /// Verify that nothing but a name gets into the guest's shell.

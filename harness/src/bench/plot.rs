@@ -15,7 +15,10 @@ use super::{
 use crate::report::text;
 
 /// Size of the picture of one kind of traffic, pixels.
-const PANEL: (u32, u32) = (420, 240);
+const PANEL: (u32, u32) = (500, 260);
+
+/// Room above the highest bar, for what the colours mean.
+const LEGEND: f64 = 1.4;
 
 /// Panels beside each other.
 const COLUMNS: usize = 2;
@@ -26,7 +29,7 @@ pub(super) fn bases(bench: &Bench) -> BTreeSet<&str> {
 }
 
 /// What each way costs on each kernel of a base: a panel for each kind of
-/// traffic over veth and IPv4, bars from zero.
+/// traffic over IPv4, to a container of either pair, bars from zero.
 pub(super) fn costs(bench: &Bench, base: &str) -> Result<String> {
     let kernels: Vec<&Measured> = bench.kernels.iter().filter(|k| k.base == base).collect();
     let all: BTreeSet<&str> = kernels.iter().flat_map(|k| whats(k)).collect();
@@ -81,7 +84,7 @@ fn draw(panels: usize, panel: impl Fn(&Area<'_>, usize) -> Result<()>) -> Result
 }
 
 fn is_shown(what: &str) -> bool {
-    what.starts_with("veth.") && what.ends_with(".v4")
+    what.ends_with(".v4")
 }
 
 /// A kernel's colour is the same in every picture.
@@ -150,16 +153,18 @@ fn spread(area: &Area<'_>, points: &[&Point]) -> Result<()> {
 
 fn panel(area: &Area<'_>, kernels: &[&Measured], what: &str) -> Result<()> {
     let cost = |kernel: &Measured, way: &str| middle(kernel.costs.get(&format!("{what}.{way}"))?);
+    let there = |way: &&str| kernels.iter().any(|k| cost(k, way).is_some());
+    let ways: Vec<&str> = WAYS.into_iter().filter(there).collect();
     let most = kernels
         .iter()
-        .flat_map(|k| WAYS.iter().filter_map(|w| cost(k, w)))
+        .flat_map(|k| ways.iter().filter_map(|w| cost(k, w)))
         .fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{what}: instructions"), ("sans-serif", 14))
         .margin(8)
         .x_label_area_size(28)
         .y_label_area_size(56)
-        .build_cartesian_2d(0.0..WAYS.len() as f64, 0.0..most * 1.15)
+        .build_cartesian_2d(0.0..ways.len() as f64, 0.0..most * LEGEND)
         .map_err(|e| anyhow!("{e}"))?;
     chart
         .configure_mesh()
@@ -171,7 +176,7 @@ fn panel(area: &Area<'_>, kernels: &[&Measured], what: &str) -> Result<()> {
         .map_err(|e| anyhow!("{e}"))?;
     let width = 0.8 / kernels.len().max(1) as f64;
     for (k, kernel) in kernels.iter().enumerate() {
-        let bars = WAYS.iter().enumerate().filter_map(|(w, way)| {
+        let bars = ways.iter().enumerate().filter_map(|(w, way)| {
             let left = w as f64 + 0.1 + width * k as f64;
             let ends = [(left, 0.0), (left + width * 0.95, cost(kernel, way)?)];
             Some(Rectangle::new(ends, colour(kernel.arm).filled()))
@@ -193,7 +198,7 @@ fn panel(area: &Area<'_>, kernels: &[&Measured], what: &str) -> Result<()> {
         .map_err(|e| anyhow!("{e}"))?;
     // Below the axis.
     chart
-        .draw_series(WAYS.iter().enumerate().map(|(w, way)| {
+        .draw_series(ways.iter().enumerate().map(|(w, way)| {
             EmptyElement::at((w as f64 + 0.08, 0.0)) + Text::new(*way, (0, 8), ("sans-serif", 10))
         }))
         .map_err(|e| anyhow!("{e}"))?;
@@ -219,6 +224,16 @@ mod tests {
             ("veth.tcp_rr.v4.redirect_peer", &[12.0]),
         ]);
         assert_eq!(three, one + 2);
+        let both = super::costs(
+            &sample(&[
+                ("veth.tcp_rr.v4.stack", &[10.0]),
+                ("veth.tcp_rr.v6.stack", &[10.0]),
+                ("netkit.tcp_rr.v4.stack", &[10.0]),
+            ]),
+            "6.12",
+        );
+        let both = both.unwrap();
+        assert_eq!(both.matches(": instructions").count(), 2, "{both}");
     }
 
     /// Verify that a picture has a bar for each way, and a panel for each number

@@ -4,12 +4,19 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
+use serde::Deserialize;
 
 use super::figures::{Bench, VERSION};
 use crate::{cache::Cache, request};
 
 /// Folder in the cache.
 const FOLDER: &str = "bench";
+
+/// What every version of the file has.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
 
 /// Fails unless a name can be a file's.
 pub(super) fn check(name: &str) -> Result<()> {
@@ -56,13 +63,21 @@ pub(super) fn named(cache: &Cache, name: &str) -> Result<Bench> {
 pub fn load(path: &Path) -> Result<Bench> {
     let text =
         fs::read_to_string(path).map_err(|e| request!("cannot read {}: {e}", path.display()))?;
-    let found: Bench = serde_json::from_str(&text)
-        .map_err(|e| request!("{} is no bench.json: {e}", path.display()))?;
-    if found.version != VERSION {
+    let wrong = |e| request!("{} is no bench.json: {e}", path.display());
+    // Another version may have other fields.
+    let any: Version = serde_json::from_str(&text).map_err(wrong)?;
+    if any.version != VERSION {
         return Err(request!(
             "{} has version {}, this harness reads {VERSION}: measure again",
             path.display(),
-            found.version
+            any.version
+        ));
+    }
+    let found: Bench = serde_json::from_str(&text).map_err(wrong)?;
+    if !found.whole {
+        return Err(request!(
+            "{} is of a measurement that did not come to its end: measure again",
+            path.display()
         ));
     }
     Ok(found)
@@ -100,5 +115,20 @@ mod tests {
         let error = load(&path).unwrap_err();
         assert_eq!(crate::fail::status(&error), crate::fail::REQUEST);
         assert!(error.to_string().contains("measure again"), "{error}");
+        fs::write(&path, format!("{{\"version\": {}}}", VERSION - 1)).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(error.to_string().contains("has version"), "{error}");
+    }
+
+    /// Verify that what was written on the way is not taken for the whole.
+    #[test]
+    fn half_a_measurement_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("bench.json");
+        let mut found = sample(&[]);
+        found.whole = false;
+        fs::write(&path, serde_json::to_string(&found).unwrap()).unwrap();
+        let error = load(&path).unwrap_err();
+        assert!(error.to_string().contains("its end"), "{error}");
     }
 }

@@ -78,6 +78,18 @@ pub fn write_all(results: &Results, dir: &Path) -> Result<()> {
     write("results.json", json::json(results)?)
 }
 
+/// Writes the report.html of a folder into which figures were written: with the
+/// verdicts, where it has some.
+pub fn show_pictures(dir: &Path) -> Result<()> {
+    let verified = dir.join("results.json");
+    let page = if verified.is_file() {
+        html::html(&load(&verified)?, dir)
+    } else {
+        html::measured(dir)
+    };
+    write_whole(&dir.join("report.html"), page.as_bytes())
+}
+
 /// Writes what of docs/ is made from results into `dir`; `results` may come from
 /// several invocations, oldest first.
 pub fn write_docs(results: &[Results], dir: &Path) -> Result<()> {

@@ -213,7 +213,14 @@ fn sentence(promise: &Promise) -> String {
         promise.hold + promise.open
     );
     if promise.open > 0 {
-        out.push_str("; for the others the boots do not agree");
+        out.push_str("; for the others nobody can tell");
+    }
+    if promise.not_judged > 0 {
+        let _ = write!(
+            out,
+            "\n({} of new connections are not judged: the boots do not agree on them)",
+            promise.not_judged
+        );
     }
     out.push_str(".\n");
     out
@@ -301,7 +308,9 @@ mod tests {
             source: "6.12.1".into(),
             arm: Arm::Patched,
             commit: "c".into(),
+            patches: "p".into(),
             costs,
+            alone: std::collections::BTreeMap::new(),
             profiles: std::collections::BTreeMap::new(),
         };
         let text = cost_table(&kernel, None);
@@ -313,6 +322,10 @@ mod tests {
             started: 0,
             seconds: 0.0,
             machine: crate::results::Machine::default(),
+            guest: "g".into(),
+            asked: crate::bench::Asked::default(),
+            whole: true,
+            lacks: Vec::new(),
             kernels: vec![kernel],
         };
         assert!(costs_text(&bench, "c").contains("veth.tcp_rr.v4"));
@@ -329,6 +342,8 @@ mod tests {
             source: "6.12.1".into(),
             arm,
             commit: "c".into(),
+            patches: "p".into(),
+            alone: std::collections::BTreeMap::new(),
             costs: [
                 ("host", vec![host; 2]),
                 ("stack", vec![5300.0; 2]),
@@ -344,6 +359,16 @@ mod tests {
             started: 0,
             seconds: 0.0,
             machine: crate::results::Machine::default(),
+            guest: "g".into(),
+            asked: crate::bench::Asked {
+                only: ["host", "stack", "redirect_peer"]
+                    .map(|way| format!("veth.udp_1.v4.{way}"))
+                    .to_vec(),
+                compare: vec![Arm::Baseline, Arm::Upstream],
+                named: true,
+            },
+            whole: true,
+            lacks: Vec::new(),
             kernels: vec![
                 kernel(Arm::Baseline, [0.0; 2], 5000.0),
                 kernel(Arm::Patched, peer, host),
@@ -362,7 +387,10 @@ mod tests {
             "{text}"
         );
         let text = costs_text(&bench([5690.0, 5710.0], 5005.0), "c");
-        assert!(text.contains("0 of 1 figures; for the others"), "{text}");
+        assert!(
+            text.contains("0 of 1 figures; for the others nobody can tell"),
+            "{text}"
+        );
         for (peer, host, named) in [
             ([5710.0, 5710.0], 5005.0, "redirect_peer"),
             ([5690.0, 5690.0], 5006.0, "host"),

@@ -97,7 +97,7 @@ fn letter(
         cover::costs(&bench::load(&measured)?, base, &tip.commit)?
     } else {
         session.progress.note(&format!(
-            "no figures: {} is not there (cargo harness bench --base {base} --compare patched,baseline --compare patched,upstream --results {}); the letter says so",
+            "no figures: {} is not there (cargo harness bench --base {base} --results {}); the letter says so",
             measured.display(),
             request.results.display()
         ));

@@ -64,6 +64,9 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
     for &(pair, pair_name) in pairs {
         for (ip, ip_name) in [(Ip::V4, "v4"), (Ip::V6, "v6")] {
             for (way, way_name) in WAYS {
+                if pair != Pair::Veth && !way.has_container() {
+                    continue;
+                }
                 let figures: Vec<_> = TRAFFIC
                     .iter()
                     .map(|(t, n)| (*t, format!("{pair_name}.{n}.{ip_name}.{way_name}")))

@@ -36,6 +36,9 @@ pub fn paths(
             continue;
         }
         for (way, way_name) in WAYS {
+            if pair != Pair::Veth && !way.has_container() {
+                continue;
+            }
             let path = match Prepared::new(pair, Ip::V4, way) {
                 Ok(path) => path,
                 Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => continue,

@@ -8,10 +8,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::topology::{dst_address, src_address};
+use crate::{
+    link,
+    topology::{dst_address, src_address},
+};
 
 use super::{clock, still::Shift, way::Prepared};
 
@@ -173,27 +176,48 @@ impl Prepared {
                 let listener = far.enter(|| Ok(TcpListener::bind(to)?))?;
                 let (mut client, mut server) = self.connect(&listener, to)?;
                 let mut chunk = vec![0x55; 1 << 16];
-                how.repeat(|| {
+                let mut transaction = || {
                     client.write_all(&chunk)?;
                     server.read_exact(&mut chunk)?;
                     Ok(())
-                })
+                };
+                self.is_in_super_packets(&mut transaction)?;
+                how.repeat(transaction)
             }
             Traffic::TcpCrr => {
                 let listener = far.enter(|| Ok(TcpListener::bind(to)?))?;
                 let mut byte = [0x55];
-                how.repeat(|| {
-                    let (mut client, mut server) = self.connect(&listener, to)?;
-                    client.write_all(&byte)?;
-                    server.read_exact(&mut byte)?;
-                    server.write_all(&byte)?;
-                    client.read_exact(&mut byte)?;
-                    // Ports must not run out: no TIME_WAIT.
-                    setsockopt(&client, sockopt::Linger, &RESET)?;
-                    Ok(())
+                // To go in and out for each connection is no part of it.
+                self.topology.src.enter(|| {
+                    how.repeat(|| {
+                        let (mut client, mut server) = connected(&listener, to)?;
+                        client.write_all(&byte)?;
+                        server.read_exact(&mut byte)?;
+                        server.write_all(&byte)?;
+                        client.read_exact(&mut byte)?;
+                        // Ports must not run out: no TIME_WAIT, on either side, so
+                        // that the client has to be the first to close.
+                        setsockopt(&client, sockopt::Linger, &RESET)?;
+                        drop(client);
+                        drop(server);
+                        Ok(())
+                    })
                 })
             }
         }
+    }
+
+    /// Fails unless the packets of a stream's transaction have more than one
+    /// segment each, once its window is open.
+    fn is_in_super_packets(&self, mut transaction: impl FnMut() -> Result<()>) -> Result<()> {
+        for _ in 0..WARM_UP {
+            transaction()?;
+        }
+        let sent = || self.topology.src.enter(|| Ok(link::counters("src")?.tx));
+        let before = sent()?;
+        transaction()?;
+        let after = sent()?;
+        has_super_packets(after.0 - before.0, after.1 - before.1)
     }
 
     /// Two sockets, each connected to the other.
@@ -212,18 +236,33 @@ impl Prepared {
         listener: &TcpListener,
         to: SocketAddr,
     ) -> Result<(TcpStream, TcpStream)> {
-        let client = self
-            .topology
-            .src
-            .enter(|| TcpStream::connect(to).with_context(|| format!("connecting to {to}")))?;
-        let (server, _) = listener.accept()?;
-        for end in [&client, &server] {
-            end.set_nodelay(true)?;
-            end.set_read_timeout(Some(PATIENCE))?;
-        }
-        Ok((client, server))
+        self.topology.src.enter(|| connected(listener, to))
     }
 }
+
+/// A connection from this namespace, both ends of it.
+fn connected(listener: &TcpListener, to: SocketAddr) -> Result<(TcpStream, TcpStream)> {
+    let client = TcpStream::connect(to).with_context(|| format!("connecting to {to}"))?;
+    let (server, _) = listener.accept()?;
+    for end in [&client, &server] {
+        end.set_nodelay(true)?;
+        end.set_read_timeout(Some(PATIENCE))?;
+    }
+    Ok((client, server))
+}
+
+/// Fails unless so many packets of so many bytes are larger on average than a
+/// frame of one segment can be.
+fn has_super_packets(packets: u64, bytes: u64) -> Result<()> {
+    ensure!(
+        packets > 0 && bytes > packets * FRAME,
+        "a stream's {packets} packets have {bytes} bytes: these are no GSO super-packets"
+    );
+    Ok(())
+}
+
+/// The largest frame of one segment: the MTU of a pair and an Ethernet header. Bytes.
+const FRAME: u64 = 1514;
 
 const RESET: libc::linger = libc::linger {
     l_onoff: 1,
@@ -234,4 +273,18 @@ fn udp(at: SocketAddr) -> Result<UdpSocket> {
     let socket = UdpSocket::bind(at).with_context(|| format!("binding to {at}"))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that a stream in packets of one segment is noticed, and one of
+    /// which no packet was counted.
+    #[test]
+    fn streams_of_small_packets_are_refused() {
+        assert!(has_super_packets(2, 65_536 + 2 * 66).is_ok());
+        assert!(has_super_packets(46, 65_536 + 46 * 66).is_err());
+        assert!(has_super_packets(0, 65_536).is_err());
+    }
 }

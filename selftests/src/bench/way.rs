@@ -26,6 +26,8 @@ enum By {
     Host,
     /// The host routes.
     Stack,
+    /// A program sees each packet and lets the host route it.
+    Pass,
     /// bpf_redirect() both ways.
     Redirect,
     /// bpf_redirect_neigh() both ways.
@@ -38,10 +40,19 @@ const fn way(by: By, local: bool) -> Way {
     Way { by, local }
 }
 
+impl Way {
+    /// Whether it depends on the container's pair: the limit uses none, and is
+    /// measured once.
+    pub(super) fn has_container(self) -> bool {
+        self.by != By::Host
+    }
+}
+
 /// All of them, by the name in a figure.
-pub(super) const WAYS: [(Way, &str); 9] = [
+pub(super) const WAYS: [(Way, &str); 10] = [
     (way(By::Host, false), "host"),
     (way(By::Stack, false), "stack"),
+    (way(By::Pass, false), "pass"),
     (way(By::Redirect, false), "redirect"),
     (way(By::Neigh, false), "redirect_neigh"),
     (way(By::Peer, false), "redirect_peer"),
@@ -77,7 +88,7 @@ impl Prepared {
                 link::add_route(t.dst_fwd, dst_address(ip))
             }
         })?;
-        if by == By::Stack {
+        if matches!(by, By::Stack | By::Pass) {
             t.fwd.enter(|| match ip {
                 Ip::V4 => sysctl("ipv4/ip_forward", "1"),
                 Ip::V6 => sysctl("ipv6/conf/all/forwarding", "1"),
@@ -85,6 +96,7 @@ impl Prepared {
         }
         let (there, back) = match by {
             By::Host | By::Stack => (None, None),
+            By::Pass => (Some("lean_pass"), Some("lean_pass")),
             By::Redirect => (Some("lean_redirect"), Some("lean_redirect")),
             By::Neigh => (Some("lean_neigh"), Some("lean_neigh")),
             By::Peer if local => (Some("lean_peer"), Some("lean_peer")),

@@ -3,6 +3,7 @@
 //! a desk, a phone and a terminal browser.
 
 mod logs;
+mod pictures;
 mod tables;
 
 use std::{collections::BTreeSet, path::Path};
@@ -12,6 +13,8 @@ use super::{
     text,
 };
 use crate::{results::Results, splat::clean, verdict::Verdict};
+
+pub(super) use pictures::measured;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -30,6 +33,7 @@ pub(super) fn html(results: &Results, dir: &Path) -> String {
     page.grid();
     page.upstream();
     page.figures();
+    page.pictures(dir);
     page.splats();
     page.consoles(dir);
     page.times();
@@ -60,13 +64,7 @@ impl Page<'_> {
             _ => "Not as it should be",
         };
         let class = if good { "good" } else { "bad" };
-        self.add("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">");
-        self.add("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-        self.add("<meta name=\"color-scheme\" content=\"light dark\">");
-        self.add("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">");
-        self.add(&format!(
-            "<title>{word}: bpf_redirect_peer()</title>\n<style>\n{STYLE}</style>\n</head>"
-        ));
+        self.add(&head(word));
         self.add(&format!(
             "<body>\n<main>\n<h1>bpf_redirect_peer()</h1>\n<p class=\"verdict {class}\">{word}</p>"
         ));
@@ -240,6 +238,17 @@ impl Page<'_> {
         }
         self.add("</dl>\n<p>The same again: <code>sh reproduce.sh</code> in the checkout of the project.</p>");
     }
+}
+
+/// Everything before the body.
+fn head(title: &str) -> String {
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{title}: bpf_redirect_peer()</title>\n<style>\n{STYLE}</style>\n</head>"
+    )
 }
 
 fn class_of(verdict: Verdict) -> &'static str {
