@@ -310,8 +310,11 @@ pub struct Bench {
     #[arg(long, conflicts_with_all = ["compare", "only", "profile", "save", "against"])]
     pub load: bool,
     /// Latencies by the clock on the kernel that runs here, which must have the helper; as root, and not under emulation
-    #[arg(long, conflicts_with_all = ["bases", "tree", "tarball", "arms", "load", "compare", "only", "profile", "save", "against"])]
+    #[arg(long, conflicts_with_all = ["bases", "tree", "tarball", "arms", "load", "compare", "profile", "save", "against"])]
     pub native: bool,
+    /// Criterion's benches of the same transactions, in the guest, or with --native here; --only chooses [default arm: patched]
+    #[arg(long, conflicts_with_all = ["load", "itself", "compare", "profile", "save", "against", "results"])]
+    pub criterion: bool,
     /// How long this harness takes to the verdict, beside virtme-ng on the same tree
     #[arg(long = "self", conflicts_with_all = ["tree", "tarball", "arms", "load", "native", "compare", "only", "profile", "save", "against"])]
     pub itself: bool,

@@ -7,6 +7,7 @@
 //! booted twice, and what two boots do not agree on is no basis for an answer.
 
 mod confidence;
+mod criterion;
 mod document;
 mod effect;
 mod emulated;
@@ -63,9 +64,20 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
     if request.native {
         // Where it proves nothing, nothing is set up either.
         let hypervisor = native::hypervisor()?;
+        if request.criterion {
+            return criterion::here(&Session::open(&request.common)?, request);
+        }
+        if !request.only.is_empty() {
+            return Err(crate::request!(
+                "--native measures all ways by turns: --only chooses with --criterion"
+            ));
+        }
         return native::native(&Session::open(&request.common)?, request, hypervisor);
     }
     let session = Session::open(&request.common)?;
+    if request.criterion {
+        return criterion::in_guests(&session, request);
+    }
     if request.load {
         return load::load(&session, request);
     }

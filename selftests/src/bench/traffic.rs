@@ -44,6 +44,13 @@ pub(super) enum Traffic {
     TcpStream,
 }
 
+impl Traffic {
+    /// Whether a transaction has an answer.
+    pub(super) fn goes_to_and_fro(self) -> bool {
+        matches!(self, Self::TcpRr | Self::TcpCrr | Self::UdpRr)
+    }
+}
+
 /// All of it, by the name in a figure.
 pub(super) const TRAFFIC: [(Traffic, &str); 6] = [
     (Traffic::TcpRr, "tcp_rr"),
