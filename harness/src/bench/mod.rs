@@ -17,10 +17,14 @@ mod latency;
 mod load;
 pub(crate) mod measure;
 mod native;
+mod pages;
 mod plot;
 mod profile;
+mod reason;
+mod rows;
 mod saved;
 mod table;
+mod turns;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,9 +34,11 @@ use std::{
 use anyhow::Result;
 use protocol::Arm;
 
-pub use document::{write_docs, write_load};
+pub use document::write_docs;
 pub use figures::{Bench, Costs, Measured, VERSION};
 pub use load::{Load, load_of};
+pub use native::{Native, native_of};
+pub use pages::{write_load, write_native};
 pub use profile::Profile;
 pub use saved::load;
 pub use table::{Promise, promises};
