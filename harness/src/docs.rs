@@ -9,15 +9,16 @@ use anyhow::Result;
 use crate::{bench, cli, fail, project::Project, report};
 
 /// What `bench` writes.
-const MEASURED: [&str; 3] = ["bench.json", "load.json", "native.json"];
+const MEASURED: [&str; 4] = ["bench.json", "load.json", "native.json", "self.json"];
 
 /// Writes them.
 pub fn docs(request: &cli::Docs) -> Result<u8> {
     let dirs = &request.results;
-    let [costs, loads, natives] = MEASURED;
+    let [costs, loads, natives, selves] = MEASURED;
     let benches = all(dirs, costs, bench::load, |b| b.started)?;
     let loads = all(dirs, loads, bench::load_of, |l| l.started)?;
     let natives = all(dirs, natives, bench::native_of, |n| n.started)?;
+    let selves = all(dirs, selves, bench::self_of, |i| i.started)?;
     let mut results = Vec::new();
     for dir in dirs {
         let verify = dir.join("results.json");
@@ -47,6 +48,16 @@ pub fn docs(request: &cli::Docs) -> Result<u8> {
     if !natives.is_empty() {
         bench::write_native(&natives, &to)?;
         said("native.md");
+    }
+    if let Some(last) = selves.last() {
+        bench::write_self(&selves, &to)?;
+        said("speed.md");
+        // Elsewhere there is no README.md of ours.
+        if request.to.is_none() {
+            let readme = Project::find()?.path("README.md");
+            bench::write_readme(last, &readme)?;
+            println!("wrote how long it takes to {}", readme.display());
+        }
     }
     Ok(fail::GOOD)
 }

@@ -24,6 +24,7 @@ mod reason;
 mod rows;
 mod saved;
 mod table;
+mod theirs;
 mod turns;
 
 use std::{
@@ -36,9 +37,10 @@ use protocol::Arm;
 
 pub use document::write_docs;
 pub use figures::{Bench, Costs, Measured, VERSION};
+pub use itself::{Itself, self_of};
 pub use load::{Load, load_of};
 pub use native::{Native, native_of};
-pub use pages::{write_load, write_native};
+pub use pages::{write_load, write_native, write_readme, write_self};
 pub use profile::Profile;
 pub use saved::load;
 pub use table::{Promise, promises};

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! docs/load.md and docs/native.md with their pictures, from what `bench --load`
-//! and `bench --native` wrote.
+//! docs/load.md, docs/native.md and docs/speed.md with their pictures, and the
+//! figures in README.md: from what `bench --load`, `--native` and `--self` wrote.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{
     document::measured,
     effect,
+    itself::{self, Itself},
     latency::Point,
     load::Load,
     native::{self, Native},
     plot,
     rows::{Row, rows},
 };
-use crate::{cache::write_whole, report::text};
+use crate::{cache::write_whole, report::text, request};
+
+/// What stands around the figures of README.md.
+const BEGIN: &str = "<!-- Made by `cargo harness docs` from `bench --self`; do not edit. -->";
+const END: &str = "<!-- That was it. -->";
 
 /// A page's first lines.
 fn head(title: &str) -> String {
@@ -82,4 +87,78 @@ pub fn write_native(natives: &[Native], to: &Path) -> Result<()> {
         );
     }
     write_whole(&to.join("native.md"), out.as_bytes())
+}
+
+/// Writes docs/speed.md from what was measured.
+pub fn write_self(selves: &[Itself], to: &Path) -> Result<()> {
+    let mut out = head("How long the harness takes");
+    out.push_str("`bench --self`: to the verdict, beside virtme-ng's own command.\n");
+    for found in selves {
+        let _ = writeln!(
+            out,
+            "\n{}\n{}",
+            measured(found.started, found.seconds, &found.machine),
+            itself::text(found)
+        );
+    }
+    write_whole(&to.join("speed.md"), out.as_bytes())
+}
+
+/// Puts the figures of the last one into README.md.
+pub fn write_readme(found: &Itself, readme: &Path) -> Result<()> {
+    let text =
+        fs::read_to_string(readme).with_context(|| format!("reading {}", readme.display()))?;
+    let (before, rest) = text.split_once(BEGIN).unzip();
+    let after = rest.and_then(|r| Some(r.split_once(END)?.1));
+    let (Some(before), Some(after)) = (before, after) else {
+        return Err(request!(
+            "{} has no place for figures: put them between the lines `{BEGIN}` and `{END}`",
+            readme.display()
+        ));
+    };
+    let made = format!(
+        "{before}{BEGIN}\n{}, {}, {}, on {} (Linux {} patched, {}; [docs/speed.md](docs/speed.md)):\n\n{}{END}{after}",
+        text::markdown(&found.machine.cpu),
+        text::count(found.machine.cpus, "CPU"),
+        text::markdown(&found.machine.accel),
+        &text::utc(found.started)[..10],
+        text::markdown(&found.source),
+        text::count(found.cases(), "case"),
+        itself::rows(found)
+    );
+    write_whole(readme, made.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that figures are put where they belong, again and again, and that
+    /// a page without a place for them is left as it is.
+    #[test]
+    fn figures_in_the_readme() {
+        let dir = tempfile::tempdir().unwrap();
+        let readme = dir.path().join("README.md");
+        let found = itself::tests::sample();
+        fs::write(
+            &readme,
+            format!("before\n{BEGIN}\n| stale |\n{END}\nafter\n"),
+        )
+        .unwrap();
+        for _ in 0..2 {
+            write_readme(&found, &readme).unwrap();
+            let text = fs::read_to_string(&readme).unwrap();
+            assert!(text.starts_with("before\n<!--") && text.ends_with("-->\nafter\n"));
+            assert!(!text.contains("stale"), "{text}");
+            assert!(text.contains("on 1970-01-01 (Linux 6.12.117 patched, 90 cases;"));
+            assert!(
+                text.contains("| 10 min 00 s | build 20.0 s | 11 min 44 s |"),
+                "{text}"
+            );
+        }
+        fs::write(&readme, "no place\n").unwrap();
+        let error = write_readme(&found, &readme).unwrap_err();
+        assert!(error.to_string().contains("no place"), "{error}");
+        assert_eq!(fs::read_to_string(&readme).unwrap(), "no place\n");
+    }
 }
