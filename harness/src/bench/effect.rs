@@ -329,13 +329,13 @@ pub(super) mod tests {
             .collect()
     }
 
-    fn found(points: Vec<Point>) -> Load {
+    pub(in crate::bench) fn found(boots: Vec<Boot>) -> Load {
         Load {
             started: 0,
             seconds: 1.0,
             machine: Machine::default(),
             lacks: Vec::new(),
-            boots: vec![boot(points)],
+            boots,
         }
     }
 
@@ -343,10 +343,10 @@ pub(super) mod tests {
     /// is not, and that without a way to compare nothing is said.
     #[test]
     fn verdicts() {
-        let published = found(measured(118.5, 43.25));
+        let published = found(vec![boot(measured(118.5, 43.25))]);
         let said = text(&published);
         assert!(said.contains("**It appears** in each of 1"), "{said}");
-        let said = text(&found(measured(20.0, 19.0)));
+        let said = text(&found(vec![boot(measured(20.0, 19.0))]));
         assert!(said.contains("**It does not appear**"), "{said}");
         assert!(said.contains("1.053 ("), "{said}");
         assert!(said.contains("nothing was counted"), "{said}");
@@ -367,7 +367,7 @@ pub(super) mod tests {
     fn what_cannot_be_told() {
         let mut points = measured(118.5, 43.25);
         points[0].all.insert("rate".into(), 8_000.0);
-        let said = text(&found(points));
+        let said = text(&found(vec![boot(points)]));
         assert!(
             said.contains("could not tell: on average 0.47 of"),
             "{said}"
@@ -381,7 +381,7 @@ pub(super) mod tests {
                 *point.all.get_mut(figure).unwrap() *= factor;
             }
         }
-        let found = found(noisy);
+        let found = found(vec![boot(noisy)]);
         assert!(matches!(
             effects(&found.boots[0])[0].answer(),
             Answer::CouldNotTell(why) if why.contains("twice")

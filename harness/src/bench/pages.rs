@@ -133,6 +133,32 @@ pub fn write_readme(found: &Itself, readme: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
+    /// Verify that the page and the picture have what holds: a way whose flows
+    /// waited for others is in no picture.
+    #[test]
+    fn what_holds_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = |spoilt: bool| {
+            let mut points = effect::tests::measured(20.0, 19.0);
+            if spoilt {
+                points[0].all.insert("rate".into(), 1.0);
+            }
+            let mut boot = effect::tests::boot(points);
+            boot.cpus = 1;
+            let load = effect::tests::found(vec![boot]);
+            write_load(&[load], dir.path()).unwrap();
+            let page = fs::read_to_string(dir.path().join("load.md")).unwrap();
+            assert!(page.contains("](latency-6.12-patched.svg)"), "{page}");
+            let picture = dir.path().join("latency-6.12-patched.svg");
+            fs::read_to_string(picture)
+                .unwrap()
+                .matches("#146EB4")
+                .count()
+        };
+        assert_eq!(shown(false), 4);
+        assert_eq!(shown(true), 3);
+    }
+
     /// Verify that figures are put where they belong, again and again, and that
     /// a page without a place for them is left as it is.
     #[test]

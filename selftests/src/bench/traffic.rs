@@ -26,8 +26,9 @@ const WARM_UP: usize = 100;
 const SETS: usize = 5;
 const SAMPLES: usize = 81;
 
-/// A packet that does not arrive ends the bench with an error.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A packet that does not arrive ends the bench with an error; on a machine that
+/// is busy enough a thread of `bench --native` has its turn after seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
