@@ -20,6 +20,8 @@ struct cpu {
 	/* It is in a pass now, and the next was asked for from within one. */
 	__u64 inside;
 	__u64 next_is_again;
+	/* The pass has polled a device. */
+	__u64 device_was_polled;
 	/* Passes; those that a pass asked for; those that ksoftirqd ran. */
 	__u64 passes;
 	__u64 again;
@@ -35,6 +37,8 @@ struct cpu {
 	__u64 backlog_work;
 	__u64 device_polls;
 	__u64 device_work;
+	/* Polls of the backlog in a pass that has polled a device before. */
+	__u64 backlog_after_device;
 };
 
 struct cpu cpus[CPUS] = {};
@@ -82,6 +86,7 @@ int on_entry(void *ctx)
 		waited = bpf_ktime_get_ns() - cpu->raised_at;
 	cpu->raised_at = 0;
 	cpu->inside = 1;
+	cpu->device_was_polled = 0;
 	cpu->passes++;
 	cpu->wait += waited;
 	if (cpu->next_is_again) {
@@ -126,7 +131,10 @@ int on_poll(void *ctx)
 	if (name[0] == '(') {
 		cpu->backlog_polls++;
 		cpu->backlog_work += field32(ctx, work_at);
+		if (cpu->inside && cpu->device_was_polled)
+			cpu->backlog_after_device++;
 	} else {
+		cpu->device_was_polled = 1;
 		cpu->device_polls++;
 		cpu->device_work += field32(ctx, work_at);
 	}

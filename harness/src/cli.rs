@@ -314,9 +314,12 @@ pub struct Bench {
     #[arg(long, conflicts_with_all = ["compare", "only", "profile", "save", "against"])]
     pub load: bool,
     /// Latencies by the clock on the kernel that runs here, which must have the helper; as root, and not under emulation
-    #[arg(long, conflicts_with_all = ["bases", "tree", "tarball", "arms", "load", "compare", "only", "profile", "save", "against"])]
+    #[arg(long, conflicts_with_all = ["bases", "tree", "tarball", "arms", "load", "compare", "profile", "save", "against"])]
     pub native: bool,
-    /// How long this harness takes to the verdict, beside virtme-ng on the same tree
+    /// Criterion's benches of the same transactions, in the guest, or with --native here; --only chooses [default arm: patched]
+    #[arg(long, conflicts_with_all = ["load", "itself", "compare", "profile", "save", "against", "results"])]
+    pub criterion: bool,
+    /// How long this harness takes to the verdict, from an empty cache too, beside virtme-ng on the same tree
     #[arg(long = "self", conflicts_with_all = ["tree", "tarball", "arms", "load", "native", "compare", "only", "profile", "save", "against"])]
     pub itself: bool,
     /// Write bench.json (load.json, native.json, self.json) to this folder, and of the first report.html
@@ -687,7 +690,7 @@ pub struct SeriesArgs {
 /// `docs`.
 #[derive(Debug, Clone, Args)]
 pub struct Docs {
-    /// Folders that `verify --results DIR`, `bench --results DIR` or `bench --load --results DIR` wrote
+    /// Folders that `verify --results DIR` or `bench --results DIR` wrote, with --load, --native or --self or without
     #[arg(value_name = "DIR", required = true)]
     pub results: Vec<PathBuf>,
     /// Where to write [default: docs/ of the project]

@@ -5,16 +5,28 @@ use std::fs;
 
 use crate::{accel::Choice, exec::Program, results::Machine, setup::VirtmeNg};
 
-/// Describes this machine. What cannot be read stays empty.
+/// Describes this machine and what its guests run in.
 pub fn describe(choice: &Choice, vng: &VirtmeNg) -> Machine {
+    Machine {
+        accel: choice.accel.word().to_owned(),
+        accel_why: choice.why.clone(),
+        qemu: first_line("qemu-system-x86_64"),
+        virtme_ng: vng.version.clone(),
+        ..here()
+    }
+}
+
+fn first_line(program: &str) -> String {
+    let text = Program::new(program)
+        .arg("--version")
+        .read()
+        .unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Describes this machine by itself. What cannot be read stays empty.
+pub fn here() -> Machine {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let first_line = |program: &str| {
-        let text = Program::new(program)
-            .arg("--version")
-            .read()
-            .unwrap_or_default();
-        text.lines().next().unwrap_or_default().to_owned()
-    };
     let field = |text: &str, name: &str| {
         let value = |l: &str| {
             Some(
@@ -39,11 +51,8 @@ pub fn describe(choice: &Choice, vng: &VirtmeNg) -> Machine {
         os: field(&read("/etc/os-release"), "PRETTY_NAME")
             .trim_matches('"')
             .to_owned(),
-        accel: choice.accel.word().to_owned(),
-        accel_why: choice.why.clone(),
-        qemu: first_line("qemu-system-x86_64"),
-        virtme_ng: vng.version.clone(),
         compiler: first_line("gcc"),
+        ..Machine::default()
     }
 }
 

@@ -4,21 +4,19 @@
 //! same run, on the same machine. Only what is measured is printed.
 
 use std::{
-    ffi::OsString,
     fmt::Write,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    fs,
+    path::Path,
+    time::{Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, bail};
 use protocol::Arm;
 use serde::{Deserialize, Serialize};
 
+use super::theirs::{Theirs, Vng};
 use crate::{
-    accel::{Accel, Choice},
-    cli::{self, ArmFlag, Verify},
-    exec::{Program, describe},
+    cli::{self, ArmFlag, Common, Verify},
     fail, machine,
     progress::seconds,
     request,
@@ -33,24 +31,28 @@ pub(super) const DOCUMENT: &str = "self.json";
 /// What is changed: what the work on a series touches most.
 const FILE: &str = "net/core/filter.c";
 
-/// vng builds here, below the sources, as the harness does.
-const FOLDER: &str = ".build-vng";
+/// What virtme-ng's default configuration and its build need, and after them a
+/// cache of its own, from empty. MiB.
+const SPACE: u64 = 12_000;
 
-/// What virtme-ng's default configuration and its build need. MiB.
-const SPACE: u64 = 8_000;
-
-/// A build of virtme-ng's default configuration may take so long, on any machine.
-const PATIENCE: Duration = Duration::from_secs(4 * 3600);
+/// That cache: below the other, so that it is on the same disk, and where the
+/// next run removes it if this one cannot.
+const EMPTY: &str = "tmp/empty";
 
 /// What `bench --self` found, as self.json holds it. Times are seconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Itself {
+pub struct Itself {
     /// When it began, seconds since the epoch, UTC.
-    started: u64,
+    pub started: u64,
+    /// How long it took.
+    pub(super) seconds: f64,
     /// Where.
-    machine: Machine,
+    pub(super) machine: Machine,
     /// Full version of the sources.
-    source: String,
+    pub(super) source: String,
+    /// Nothing in the cache, not even the sources; packages are installed, and
+    /// the harness is built. `None` where nothing may be fetched.
+    empty: Option<Ours>,
     /// Everything in the cache.
     cached: Ours,
     /// A line of [`FILE`] was changed.
@@ -76,14 +78,6 @@ struct Ours {
     steps: Vec<Step>,
 }
 
-/// `vng --build` and `vng --run`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Theirs {
-    build: f64,
-    /// Boots, runs `true`, powers off.
-    run: f64,
-}
-
 /// Measures, prints, and gives the exit status.
 pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     let base = match &request.source.bases[..] {
@@ -91,6 +85,7 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
         [base] if base != "all" => base,
         _ => return Err(request!("`bench --self` takes one base")),
     };
+    let start = Instant::now();
     let started = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)?
         .as_secs();
@@ -122,7 +117,7 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     // The sources are as they were checked out; what follows changes them.
     let theirs = Vng::new(&vng.program, &src, &accel)?;
     let vng_empty = theirs.measure(session, "from an empty folder")?;
-    let text = tree
+    let file = tree
         .repo
         .file(&commit, FILE)?
         .with_context(|| format!("{commit} has no {FILE}"))?;
@@ -137,19 +132,28 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     }
     fs::write(
         series.path().join("9999-line.patch"),
-        appended(&text, &line(started))?,
+        appended(&file, &line(started))?,
     )?;
     let mut other = plain.clone();
     other.source.series = Some(series.path().to_owned());
     let changed = ours(session, &other)?;
     let vng_changed = theirs.measure(session, "after a changed line")?;
     drop(theirs);
+    // The next command finds the series that it expects in the build folder.
+    session.kernel(tree, Arm::Patched, "default", &commit)?;
+    let empty = if session.common.offline {
+        None
+    } else {
+        Some(from_empty(session, &plain)?)
+    };
     session.progress.save(&session.cache)?;
 
     let found = Itself {
         started,
+        seconds: start.elapsed().as_secs_f64(),
         machine: machine::describe(&accel, &vng),
         source: tree.version.clone(),
+        empty,
         cached,
         changed,
         vng_empty,
@@ -162,9 +166,36 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
     if request.common.json {
         print!("{json}");
     } else {
-        print!("{}", text_of(&found));
+        print!("{}", text(&found));
     }
     Ok(fail::GOOD)
+}
+
+/// Reads a self.json.
+pub fn self_of(path: &Path) -> Result<Itself> {
+    let text =
+        fs::read_to_string(path).map_err(|e| request!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| request!("{} is no self.json: {e}", path.display()))
+}
+
+/// The same from a cache that has nothing yet.
+fn from_empty(session: &Session, request: &Verify) -> Result<Ours> {
+    let dir = session.cache.path(EMPTY);
+    let mut plain = request.clone();
+    plain.common = Common {
+        cache: Some(dir.clone()),
+        ..session.common.clone()
+    };
+    let start = Instant::now();
+    let empty = Session::open(&plain.common)?;
+    let opened = start.elapsed().as_secs_f64();
+    let found = ours(&empty, &plain);
+    drop(empty);
+    fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    found.map(|ours| Ours {
+        verdict: ours.verdict + opened,
+        ..ours
+    })
 }
 
 /// One `verify`, timed from outside.
@@ -215,96 +246,8 @@ fn appended(text: &str, line: &str) -> Result<String> {
     ))
 }
 
-/// virtme-ng's own command, building the sources of the patched arm.
-struct Vng<'a> {
-    program: PathBuf,
-    path: OsString,
-    src: &'a Path,
-    home: tempfile::TempDir,
-    emulated: bool,
-}
-
-impl<'a> Vng<'a> {
-    fn new(virtme_run: &Path, src: &'a Path, accel: &Choice) -> Result<Self> {
-        let out = src.join(FOLDER);
-        if out.exists() {
-            fs::remove_dir_all(&out).with_context(|| format!("removing {}", out.display()))?;
-        }
-        fs::create_dir(&out).with_context(|| format!("making {}", out.display()))?;
-        let mut path = OsString::from(virtme_run.parent().unwrap_or(Path::new("/")));
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap_or_default());
-        Ok(Self {
-            program: virtme_run.with_file_name("vng"),
-            path,
-            src,
-            home: tempfile::tempdir().context("making a home for vng")?,
-            emulated: accel.accel == Accel::Tcg,
-        })
-    }
-
-    fn measure(&self, session: &Session, when: &str) -> Result<Theirs> {
-        let step = session.progress.begin("vng --build", when);
-        let build = self.time(&["--build", &format!("O={FOLDER}")])?;
-        step.done(false);
-        let step = session.progress.begin("vng --run", when);
-        let image = format!("{FOLDER}/arch/x86/boot/bzImage");
-        // As the harness boots, where vng has a choice.
-        let mut args = vec![
-            "--run",
-            &image,
-            "--force-9p",
-            "--cpus",
-            "2",
-            "--exec",
-            "true",
-        ];
-        if self.emulated {
-            args.push("--disable-kvm");
-        }
-        let run = self.time(&args)?;
-        step.done(false);
-        Ok(Theirs { build, run })
-    }
-
-    /// How long a call takes, seconds.
-    fn time(&self, args: &[&str]) -> Result<f64> {
-        let said = self.home.path().join("said");
-        let file = File::create(&said).context("making a file for what vng prints")?;
-        let start = Instant::now();
-        let status = Program::new(&self.program)
-            .args(args)
-            .dir(self.src)
-            // Nobody's own configuration.
-            .env("HOME", self.home.path())
-            .env("PYTHONPATH", setup::PYTHON)
-            // It calls programs that lie beside it.
-            .env("PATH", &self.path)
-            .spawn(file.try_clone()?.into(), file.into())?
-            .wait(Some(PATIENCE))?;
-        let took = start.elapsed().as_secs_f64();
-        if !status.success() {
-            let printed = fs::read_to_string(&said).unwrap_or_default();
-            bail!(
-                "`vng {}` ended with {}; it printed: {}",
-                args.join(" "),
-                describe(status),
-                crate::exec::tail(&printed, 15)
-            );
-        }
-        Ok(took)
-    }
-}
-
-impl Drop for Vng<'_> {
-    fn drop(&mut self) {
-        // Safe to leave behind: the next one begins by removing it.
-        let _ = fs::remove_dir_all(self.src.join(FOLDER));
-    }
-}
-
 /// Everything, in Markdown.
-fn text_of(found: &Itself) -> String {
+pub(super) fn text(found: &Itself) -> String {
     let mut out = format!(
         "\nLinux {} patched on {}, {} CPUs, {}; vng {} builds the same sources with its own configuration and runs `true`:\n\n\
          | from | harness, to the verdict on every case | vng --build + vng --run |\n|---|---:|---:|\n",
@@ -322,12 +265,9 @@ fn text_of(found: &Itself) -> String {
             seconds(t.run)
         )
     };
+    let empty = "an empty cache (vng: an empty build folder, the sources being there)";
     for (from, ours, theirs) in [
-        (
-            "an empty build folder",
-            None,
-            Some(theirs(&found.vng_empty)),
-        ),
+        (empty, found.empty.as_ref(), Some(theirs(&found.vng_empty))),
         (
             "a changed line of net/core/filter.c",
             Some(&found.changed),
@@ -344,10 +284,12 @@ fn text_of(found: &Itself) -> String {
     }
     out.push('\n');
     for (from, ours) in [
-        ("a changed line", &found.changed),
-        ("a full cache", &found.cached),
+        ("an empty cache", found.empty.as_ref()),
+        ("a changed line", Some(&found.changed)),
+        ("a full cache", Some(&found.cached)),
     ] {
-        let _ = write!(out, "From {from}: ");
+        let Some(ours) = ours else { continue };
+        let _ = write!(out, "- From {from}: ");
         if let (Some(boot), Some(running)) = (ours.boot, ours.running) {
             let _ = write!(
                 out,
@@ -358,18 +300,62 @@ fn text_of(found: &Itself) -> String {
                 ours.cases as f64 / running
             );
         }
-        let steps: Vec<String> = ours
-            .steps
-            .iter()
-            .map(|s| format!("{} {} {}", s.name, s.what, seconds(s.seconds)))
-            .collect();
-        let _ = writeln!(out, "Steps: {}.", steps.join(", "));
+        let _ = writeln!(out, "Steps: {}.", steps(ours).join(", "));
     }
     out
 }
 
+impl Itself {
+    /// Cases that a verdict is on.
+    pub(super) fn cases(&self) -> usize {
+        self.cached.cases
+    }
+}
+
+/// The same in few words, for README.md.
+pub(super) fn rows(found: &Itself) -> String {
+    let mut out = String::from(
+        "| from | to the verdict | of which | `vng --build` and `--run` |\n|---|---|---|---|\n",
+    );
+    for (from, ours, theirs) in [
+        (
+            "an empty cache (vng: an empty build folder, the sources being there)",
+            found.empty.as_ref(),
+            Some(&found.vng_empty),
+        ),
+        (
+            "one changed line in net/core/filter.c",
+            Some(&found.changed),
+            Some(&found.vng_changed),
+        ),
+        ("everything cached", Some(&found.cached), None),
+    ] {
+        let Some(ours) = ours else { continue };
+        let longest = ours.steps.iter().filter(|s| s.seconds >= 1.0);
+        let of_which: Vec<String> = longest
+            .map(|s| format!("{} {}", s.name, seconds(s.seconds)))
+            .collect();
+        let _ = writeln!(
+            out,
+            "| {from} | {} | {} | {} |",
+            seconds(ours.verdict),
+            of_which.join(", "),
+            theirs.map_or_else(|| "-".into(), |t| seconds(t.build + t.run))
+        );
+    }
+    out
+}
+
+/// What a verdict's time was spent on.
+fn steps(ours: &Ours) -> Vec<String> {
+    let steps = ours.steps.iter();
+    steps
+        .map(|s| format!("{} {} {}", s.name, s.what, seconds(s.seconds)))
+        .collect()
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Verify that git takes the patch that is made, and that the line is then
@@ -383,7 +369,7 @@ mod tests {
         fs::write(&file, text).unwrap();
         let patch = dir.path().join("line.patch");
         fs::write(&patch, appended(text, &line(7)).unwrap()).unwrap();
-        Program::new("git")
+        crate::exec::Program::new("git")
             .arg("apply")
             .arg(&patch)
             .dir(dir.path())
@@ -394,9 +380,8 @@ mod tests {
         assert!(appended("one\n", "x").is_err());
     }
 
-    /// Verify that the table has what was measured, and says what was not.
-    #[test]
-    fn what_was_not_measured_is_said() {
+    /// What a run would give.
+    pub(in crate::bench) fn sample() -> Itself {
         let ours = |verdict| Ours {
             verdict,
             boot: Some(2.0),
@@ -409,10 +394,12 @@ mod tests {
                 cached: false,
             }],
         };
-        let found = Itself {
+        Itself {
             started: 0,
+            seconds: 2000.0,
             machine: Machine::default(),
             source: "6.12.117".into(),
+            empty: Some(ours(600.0)),
             cached: ours(50.0),
             changed: ours(70.0),
             vng_empty: Theirs {
@@ -423,15 +410,22 @@ mod tests {
                 build: 30.0,
                 run: 4.0,
             },
-        };
-        let said = text_of(&found);
-        assert!(
-            said.contains("| an empty build folder | not measured |"),
-            "{said}"
-        );
+        }
+    }
+
+    /// Verify that the table has what was measured, and says what was not.
+    #[test]
+    fn what_was_not_measured_is_said() {
+        let mut found = sample();
+        let said = text(&found);
+        let row = "sources being there) | 10 min 00 s | 11 min 44 s (11 min 40 s + 4.0 s) |";
+        assert!(said.contains(row), "{said}");
         assert!(
             said.contains("90 cases in 45.0 s (2.00 a second)"),
             "{said}"
         );
+        found.empty = None;
+        let said = text(&found);
+        assert!(said.contains("there) | not measured | 11 min"), "{said}");
     }
 }

@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// Figures by name: of one CPU `rate` (1/s), `mean`, `stddev`, `min`, `p50`,
-/// `p90` and `p99` (ns); of all of them counters.
+/// Figures by name: of one CPU `transactions`, `rate` (1/s), `mean`, `stddev`,
+/// `min`, `p50`, `p90` and `p99` (ns); of all of them counters.
 pub(super) type Figures = BTreeMap<String, f64>;
 
 /// One measurement: so many flows on each CPU, one way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Point {
-    /// `tcp_rr`, `udp_rr`.
+    /// `veth.tcp_rr.v4`: the container's pair, what is sent, and in which protocol.
     pub(super) traffic: String,
     /// Flows on each CPU.
     pub(super) flows: u32,
@@ -25,7 +25,7 @@ pub(super) struct Point {
     pub(super) cpus: BTreeMap<u32, Figures>,
     /// The same of the transactions of all CPUs, each of which counts alike.
     pub(super) all: Figures,
-    /// What the kernel counted meanwhile, all CPUs together.
+    /// What the kernel counted meanwhile, all CPUs together, with `transactions`.
     pub(super) counts: Figures,
     /// What was counted on tracepoints, with `transactions`, in a measurement of
     /// its own; waits in ns.
@@ -33,14 +33,17 @@ pub(super) struct Point {
 }
 
 impl Point {
-    /// How often something was counted on tracepoints for a transaction.
-    pub(super) fn traced_each(&self, name: &str) -> Option<f64> {
-        let transactions = self.traced.get("transactions").filter(|n| **n > 0.0)?;
-        Some(self.traced.get(name)? / transactions)
+    /// How many flows were at work at once, on average, for each that there is:
+    /// by Little's law the transactions in a second times what one takes, which
+    /// is 1 unless some flows were kept from running while others were measured.
+    pub(super) fn at_once(&self) -> Option<f64> {
+        let (rate, mean) = (self.all.get("rate")?, self.all.get("mean")?);
+        let flows = f64::from(self.flows) * self.cpus.len() as f64;
+        Some(rate * mean / 1e9 / flows).filter(|n| n.is_finite())
     }
 }
 
-/// Puts figures called `TRAFFIC.fFLOWS.WAY.rROUND.QUANTITY.CPU` (CPU
+/// Puts figures called `PAIR.TRAFFIC.IP.fFLOWS.WAY.rROUND.QUANTITY.CPU` (CPU
 /// may be `all`; or `...count.COUNTER`, `...traced.COUNTER`) together, in the order in which they
 /// were measured.
 ///
@@ -52,19 +55,20 @@ pub(super) fn points<'a>(metrics: impl IntoIterator<Item = (&'a str, f64)>) -> R
     for (name, value) in metrics {
         let wrong = || format!("`{name}` is no figure of a latency");
         let parts: Vec<&str> = name.split('.').collect();
-        let [traffic, flows, way, round, quantity, last] = parts[..] else {
+        let [pair, traffic, ip, flows, way, round, quantity, last] = parts[..] else {
             anyhow::bail!(wrong());
         };
+        let traffic = format!("{pair}.{traffic}.{ip}");
         let number =
             |text: &str, before: char| -> Option<u32> { text.strip_prefix(before)?.parse().ok() };
         let flows = number(flows, 'f').with_context(wrong)?;
         let round = number(round, 'r').with_context(wrong)?;
         let same = |p: &Point| {
-            (p.traffic.as_str(), p.flows, p.way.as_str(), p.round) == (traffic, flows, way, round)
+            (&p.traffic, p.flows, p.way.as_str(), p.round) == (&traffic, flows, way, round)
         };
         let at = points.iter().position(same).unwrap_or_else(|| {
             points.push(Point {
-                traffic: traffic.to_owned(),
+                traffic: traffic.clone(),
                 flows,
                 way: way.to_owned(),
                 round,
@@ -100,7 +104,7 @@ pub(super) mod tests {
         let mut figures: Figures = names.map(|n| (n.to_owned(), p50)).into();
         figures.insert("rate".into(), rate);
         Point {
-            traffic: "tcp_rr".into(),
+            traffic: "veth.tcp_rr.v4".into(),
             flows: 1,
             way: way.into(),
             round,
@@ -115,13 +119,13 @@ pub(super) mod tests {
     #[test]
     fn figures_come_together() {
         let found = points([
-            ("tcp_rr.f4.redirect.r0.p50.0", 10.0),
-            ("tcp_rr.f4.redirect.r0.p50.1", 20.0),
-            ("tcp_rr.f4.redirect.r0.p50.all", 14.0),
-            ("tcp_rr.f4.redirect.r0.count.net_rx", 7.0),
-            ("tcp_rr.f4.redirect.r0.traced.again", 6.0),
-            ("tcp_rr.f4.redirect.r0.traced.transactions", 3.0),
-            ("tcp_rr.f4.redirect.r1.p50.0", 11.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.p50.0", 10.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.p50.1", 20.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.p50.all", 14.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.count.net_rx", 7.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.traced.again", 6.0),
+            ("veth.tcp_rr.v4.f4.redirect.r0.traced.transactions", 3.0),
+            ("veth.tcp_rr.v4.f4.redirect.r1.p50.0", 11.0),
         ])
         .unwrap();
         assert_eq!(found.len(), 2);
@@ -129,14 +133,33 @@ pub(super) mod tests {
         assert_eq!(found[0].cpus.len(), 2);
         assert_eq!(found[0].all["p50"], 14.0);
         assert_eq!(found[0].counts["net_rx"], 7.0);
-        assert_eq!(found[0].traced_each("again"), Some(2.0));
+        assert_eq!(found[0].traced["again"], 6.0);
+        assert_eq!(found[0].traffic, "veth.tcp_rr.v4");
         assert_eq!(found[1].round, 1);
+    }
+
+    /// Verify that flows which had to wait until others were done are noticed.
+    #[test]
+    fn flows_at_once() {
+        // Two CPUs, a flow on each: 50 transactions a second of 40 ms are two at once.
+        let mut point = sample("redirect", 0, 40e6, 25.0);
+        point.all.insert("rate".into(), 50.0);
+        assert_eq!(point.at_once(), Some(1.0));
+        point.all.insert("rate".into(), 25.0);
+        assert_eq!(point.at_once(), Some(0.5));
+        point.all.remove("mean");
+        assert_eq!(point.at_once(), None);
     }
 
     /// Verify that a name of another form is refused.
     #[test]
     fn other_names_are_refused() {
-        for name in ["a.b", "t.4.w.r0.p50.0", "t.f4.w.r0.p50.x", "t.f4.w.0.p50.0"] {
+        for name in [
+            "a.b",
+            "p.t.v.4.w.r0.p50.0",
+            "p.t.v.f4.w.r0.p50.x",
+            "p.t.v.f4.w.0.p50.0",
+        ] {
             assert!(points([(name, 1.0)]).is_err(), "{name}");
         }
     }

@@ -87,10 +87,13 @@ impl Bench<'_> {
         step: &Doing<'_>,
     ) -> Result<Counted> {
         let share = self.share()?;
-        let spec = Spec {
+        let mut spec = Spec {
             cpus,
             ..self.spec(share.path(), script)
         };
+        if cpus > 1 {
+            spec.devices.push(Device::one_cpu_at_first());
+        }
         let deadlines = Deadlines {
             boot: PATIENCE,
             cases: BTreeMap::new(),

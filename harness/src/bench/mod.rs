@@ -11,6 +11,7 @@ mod against;
 mod collect;
 mod comparison;
 mod confidence;
+mod criterion;
 mod document;
 mod effect;
 mod emulated;
@@ -23,19 +24,27 @@ mod letter;
 mod load;
 pub(crate) mod measure;
 mod native;
+mod pages;
 mod pictures;
 mod plot;
 mod profile;
 mod promise;
+mod reason;
+mod rows;
 mod saved;
 mod table;
+mod theirs;
+mod turns;
 
 use anyhow::Result;
 
-pub use document::{patch_set_of, write_docs, write_load};
+pub use document::{patch_set_of, write_docs};
 pub use figures::{Asked, Bench, Costs, Measured, VERSION};
+pub use itself::{Itself, self_of};
 pub use letter::{Promise, promises};
 pub use load::{Load, load_of};
+pub use native::{Native, native_of};
+pub use pages::{write_load, write_native, write_readme, write_self};
 pub use pictures::{Picture, pictures};
 pub use profile::Profile;
 
@@ -67,9 +76,20 @@ pub fn bench(request: &cli::Bench) -> Result<u8> {
     if request.native {
         // Where it proves nothing, nothing is set up either.
         let hypervisor = native::hypervisor()?;
+        if request.criterion {
+            return criterion::here(&Session::open(&request.common)?, request);
+        }
+        if !request.only.is_empty() {
+            return Err(crate::request!(
+                "--native measures all ways by turns: --only chooses with --criterion"
+            ));
+        }
         return native::native(&Session::open(&request.common)?, request, hypervisor);
     }
     let session = Session::open(&request.common)?;
+    if request.criterion {
+        return criterion::in_guests(&session, request);
+    }
     if request.load {
         return load::load(&session, request);
     }

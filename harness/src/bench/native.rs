@@ -5,8 +5,10 @@
 //! each: what it differs from itself by is no difference.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     fs::{self, File},
+    path::Path,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,16 +17,18 @@ use protocol::Event;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    confidence::{self, Verdict, compare, middle, percent},
-    emulated::{self, Machine},
+    confidence::{self, Of, Verdict, compare, middle, percent},
+    emulated,
     latency::{self, Point},
+    turns::Turns,
 };
 use crate::{
     cli,
     exec::{Program, describe},
     fail,
     guest::Guest,
-    request,
+    machine, request,
+    results::Machine,
     session::Session,
     stream::Stream,
 };
@@ -32,32 +36,42 @@ use crate::{
 /// What is written to the folder of results.
 pub(super) const DOCUMENT: &str = "native.json";
 
-/// Rounds. The order of a round is turned round in every second one, so that
-/// what drifts cancels out.
-const ROUNDS: usize = 12;
-
-/// What a round measures. `redirect` twice: the control.
-const ROUND: [&str; 5] = [
-    "redirect",
-    "redirect_peer",
-    "host",
-    "redirect_neigh",
-    "redirect",
-];
+/// What a round measures.
+const TURNS: Turns = Turns {
+    ways: &[
+        "redirect",
+        "redirect_peer",
+        "host",
+        "stack",
+        "redirect_neigh",
+        "redirect",
+    ],
+    rounds: 12,
+};
 
 /// How long each is measured, milliseconds.
 const TIME: u64 = 500;
 
 /// All of it may take so long.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What was published with the original, which decides: this traffic, and these
+/// of its figures. All others are shown.
+const DECIDES: &str = "veth.tcp_rr.v4";
+const DECIDING: [&str; 2] = ["p50", "rate"];
+
+/// What redirect and redirect_peer are compared by.
+const FIGURES: [&str; 4] = ["p50", "mean", "p99", "rate"];
 
 /// What `bench --native` found, as native.json holds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Native {
+pub struct Native {
     /// When it began, seconds since the epoch, UTC.
-    started: u64,
+    pub started: u64,
     /// How long it took, seconds.
-    seconds: f64,
+    pub(super) seconds: f64,
+    /// Where.
+    pub(super) machine: Machine,
     /// `uname -r`.
     kernel: String,
     /// The hypervisor's name for itself, where there is one.
@@ -73,12 +87,12 @@ pub(super) struct Native {
 /// Where the clock proves nothing, and for who is not root.
 pub(super) fn hypervisor() -> Result<Option<String>> {
     let hypervisor = match emulated::machine() {
-        Machine::Cpu(hypervisor) => hypervisor,
-        Machine::Emulated => bail!(
+        emulated::Machine::Cpu(hypervisor) => hypervisor,
+        emulated::Machine::Emulated => bail!(
             "this machine is executed by software (its CPUID leaf 0x40000000 says TCGTCGTCGTCG), so the clock says \
              nothing of the kernel: measure on a machine with KVM or without a hypervisor, or in instructions (`bench`, `bench --load`)"
         ),
-        Machine::Unknown => bail!(
+        emulated::Machine::Unknown => bail!(
             "there is no CPUID to ask whether this machine is executed by software, so its clock proves nothing: measure in instructions (`bench`, `bench --load`)"
         ),
     };
@@ -114,6 +128,7 @@ pub(super) fn native(
     let found = Native {
         started,
         seconds: start.elapsed().as_secs_f64(),
+        machine: machine::here(),
         kernel,
         hypervisor,
         points,
@@ -122,29 +137,23 @@ pub(super) fn native(
     if let Some(dir) = &request.results {
         crate::cache::write_whole(&dir.join(DOCUMENT), json.as_bytes())?;
     }
-    let verdicts = verdicts(&found.points);
     if request.common.json {
         print!("{json}");
     } else {
-        print!("{}", text(&found, &verdicts));
+        print!("{}", text(&found));
     }
-    let told = |v: &&(&str, Verdict)| matches!(v.1, Verdict::Differs(_));
-    Ok(if verdicts.iter().filter(told).count() == verdicts.len() {
+    Ok(if is_told(&found.points) {
         fail::GOOD
     } else {
         fail::COULD_NOT_TELL
     })
 }
 
-/// Every way of every round, in order.
-fn order() -> impl Iterator<Item = &'static str> {
-    (0..ROUNDS).flat_map(|round| {
-        let mut ways = ROUND;
-        if round % 2 == 1 {
-            ways.reverse();
-        }
-        ways
-    })
+/// Reads a native.json.
+pub fn native_of(path: &Path) -> Result<Native> {
+    let text =
+        fs::read_to_string(path).map_err(|e| request!("cannot read {}: {e}", path.display()))?;
+    serde_json::from_str(&text).map_err(|e| request!("{} is no native.json: {e}", path.display()))
 }
 
 /// Runs the guest program here: the kernel's release, and what it measured.
@@ -155,11 +164,13 @@ fn measure(guest: &Guest) -> Result<(String, Vec<Point>)> {
         fs::write(path, "").with_context(|| format!("making {}", path.display()))?;
     }
     let mut program = Program::new(&guest.program)
-        .args(["load", "--flows", "1", "--traffic", "tcp_rr", "--ms"])
+        .args(["load", "--flows", "1", "--ms"])
         .arg(TIME.to_string())
+        .args(["--pair", "veth", "--pair", "netkit"])
+        .args(["--ip", "v4", "--ip", "v6"])
         .arg("--port")
         .arg(&events);
-    for way in order() {
+    for way in TURNS.order() {
         program = program.args(["--way", way]);
     }
     let file = File::create(&said).context("making a file for what it prints")?;
@@ -191,89 +202,100 @@ fn measure(guest: &Guest) -> Result<(String, Vec<Point>)> {
     Ok((kernel, points))
 }
 
-/// A figure of `way` in each round: of each time that it was measured there.
-fn rounds(points: &[Point], way: &str, figure: &str) -> Vec<Vec<f64>> {
-    let mut all = vec![Vec::new(); ROUNDS];
-    for p in points.iter().filter(|p| p.way == way) {
-        if let (Some(round), Some(value)) = (
-            all.get_mut(p.round as usize / ROUND.len()),
-            p.all.get(figure).filter(|v| **v > 0.0),
-        ) {
-            round.push(*value);
-        }
-    }
-    all
+/// The measurements of one kind of traffic.
+fn of<'p>(points: &'p [Point], traffic: &str) -> Vec<&'p Point> {
+    points.iter().filter(|p| p.traffic == traffic).collect()
 }
 
 /// bpf_redirect() beside bpf_redirect_peer(), by figure.
-fn verdicts(points: &[Point]) -> Vec<(&'static str, Verdict)> {
+fn verdicts(points: &[&Point]) -> Vec<(&'static str, Verdict)> {
     let of = |figure| {
-        let redirect = rounds(points, "redirect", figure);
-        let peer = rounds(points, "redirect_peer", figure);
-        let (mut ratios, mut control) = (Vec::new(), Vec::new());
-        for (round, (twice, once)) in redirect.iter().zip(&peer).enumerate() {
-            if let ([a, b], [p]) = (&twice[..], &once[..]) {
-                // Of a round that is turned round, the first is the last.
-                control.push(if round % 2 == 0 { a / b } else { b / a });
-                ratios.push((a + b) / 2.0 / p);
-            }
-        }
-        compare(&ratios, &control)
+        let ratios = TURNS.ratios(points, figure);
+        compare(&ratios.found, &ratios.control, Of(FIGURES.len()))
     };
-    ["p50", "mean", "p99", "rate"].map(|f| (f, of(f))).into()
+    FIGURES.map(|f| (f, of(f))).into()
 }
 
-/// The table that was published with the original, for each way, then answers.
-fn text(found: &Native, verdicts: &[(&str, Verdict)]) -> String {
+/// Whether what decides is known.
+fn is_told(points: &[Point]) -> bool {
+    let verdicts = verdicts(&of(points, DECIDES));
+    DECIDING.iter().all(|figure| {
+        let is_it = |v: &&(&str, Verdict)| v.0 == *figure;
+        let found = verdicts.iter().find(is_it);
+        found.is_some_and(|v| matches!(v.1, Verdict::Differs(_)))
+    })
+}
+
+/// Of each traffic the table that was published with the original, for each
+/// way, then answers.
+pub(super) fn text(found: &Native) -> String {
     let mut out = format!(
-        "\nTCP_RR on {}, one flow on each CPU, {}, medians of {ROUNDS} rounds, latencies in us:\n",
+        "\n{}, one flow on each CPU, {}, medians of {} rounds (of MIN_LATENCY the least), latencies in us.\n\
+         {} of {DECIDES}, which were published with the original, decide whether there is an answer.\n",
         found.kernel,
         found.hypervisor.as_ref().map_or_else(
             || "no hypervisor".to_owned(),
             |h| format!("hypervisor {h:?}")
-        )
+        ),
+        TURNS.rounds,
+        DECIDING.join(" and "),
     );
-    for way in ["host", "redirect", "redirect_neigh", "redirect_peer"] {
-        let _ = write!(out, "\n{way}\n{}", table(&found.points, way));
-    }
-    let _ = writeln!(
-        out,
-        "\nredirect beside redirect_peer, {:.0} % sure, the control being redirect beside itself:",
-        confidence::SURE * 100.0
-    );
-    for (figure, verdict) in verdicts {
-        let said = match verdict {
-            Verdict::Differs(i) => format!(
-                "redirect's is {} ({} to {})",
-                percent(i.median),
-                percent(i.low),
-                percent(i.high)
-            ),
-            Verdict::Inconclusive(why) => format!("inconclusive: {why}"),
-        };
-        let _ = writeln!(out, "  {figure:<5} {said}");
+    let traffics: BTreeSet<&str> = found.points.iter().map(|p| p.traffic.as_str()).collect();
+    // What decides comes first.
+    let mut traffics: Vec<&str> = traffics.into_iter().collect();
+    traffics.sort_by_key(|t| *t != DECIDES);
+    for traffic in traffics {
+        let points = of(&found.points, traffic);
+        let _ = writeln!(out, "\n## {traffic}");
+        let ways: BTreeSet<&str> = TURNS.ways.iter().copied().collect();
+        for way in ways {
+            let _ = write!(out, "\n    {way}\n{}", table(&points, way));
+        }
+        let _ = writeln!(
+            out,
+            "\nredirect beside redirect_peer, {:.0} % sure, the control being redirect beside itself:\n",
+            confidence::SURE * 100.0
+        );
+        for (figure, verdict) in verdicts(&points) {
+            let said = match verdict {
+                Verdict::Differs(i) => format!(
+                    "redirect's is {} ({} to {})",
+                    percent(i.median),
+                    percent(i.low),
+                    percent(i.high)
+                ),
+                Verdict::Inconclusive(why) => format!("inconclusive: {why}"),
+            };
+            let _ = writeln!(out, "- {figure:<5} {said}");
+        }
     }
     out
 }
 
 /// One way, in the layout that was published with the original.
-fn table(points: &[Point], way: &str) -> String {
-    let ours: Vec<&Point> = points.iter().filter(|p| p.way == way).collect();
+fn table(points: &[&Point], way: &str) -> String {
+    let ours: Vec<&&Point> = points.iter().filter(|p| p.way == way).collect();
     let cpus: Vec<u32> = ours
         .first()
         .map_or_else(Vec::new, |p| p.cpus.keys().copied().collect());
-    // Of one CPU, the median of all rounds; microseconds where it is a time.
+    // Of one CPU, the median of all rounds, and the least where that is asked for.
     let of = |cpu: &u32, name: &str| -> f64 {
         let values: Vec<f64> = ours
             .iter()
             .filter_map(|p| p.cpus.get(cpu)?.get(name).copied())
             .collect();
+        if name == "min" {
+            return values.into_iter().fold(f64::INFINITY, f64::min);
+        }
         middle(&values).unwrap_or(f64::NAN)
     };
     let mut out = String::new();
     let mut line = |title: &str, of_all: f64, each: &[f64]| {
         let each: String = each.iter().map(|v| format!(" {v:>15.3}")).collect();
-        let _ = writeln!(out, "{title:<17} {of_all:>10.3}         (per CPU:{each})");
+        let _ = writeln!(
+            out,
+            "    {title:<17} {of_all:>10.3}         (per CPU:{each})"
+        );
     };
     let mean = |each: &[f64]| each.iter().sum::<f64>() / each.len() as f64;
     let rates: Vec<f64> = cpus.iter().map(|cpu| of(cpu, "rate")).collect();
@@ -302,7 +324,8 @@ mod tests {
     /// What a run would give in which redirect takes `slower` as long as
     /// redirect_peer, and `drift` more with each measurement.
     fn run(slower: f64, drift: f64) -> Vec<Point> {
-        order()
+        TURNS
+            .order()
             .enumerate()
             .map(|(at, way)| {
                 let by_way = if way == "redirect" { slower } else { 1.0 };
@@ -313,7 +336,7 @@ mod tests {
     }
 
     fn answer(points: &[Point], figure: &str) -> Verdict {
-        let all = verdicts(points);
+        let all = verdicts(&of(points, DECIDES));
         all.into_iter().find(|v| v.0 == figure).unwrap().1
     }
 
@@ -331,30 +354,55 @@ mod tests {
             };
             assert!(rate.high < 1.0);
         }
-        assert!(matches!(
-            answer(&run(1.0, 0.0), "p50"),
-            Verdict::Inconclusive(_)
-        ));
-        assert!(matches!(
-            answer(&run(1.01, 0.01), "p50"),
-            Verdict::Inconclusive(_)
-        ));
+        for (slower, drift) in [(1.0, 0.0), (1.01, 0.01)] {
+            let none = answer(&run(slower, drift), "p50");
+            assert!(matches!(none, Verdict::Inconclusive(_)));
+        }
     }
 
-    /// Verify that the table has the layout that was published.
+    /// Verify that the published figures decide, and no other: not a P99 that
+    /// says nothing, and not what was measured besides.
+    #[test]
+    fn what_decides() {
+        let mut points = run(1.1, 0.0);
+        assert!(is_told(&points));
+        for point in &mut points {
+            point.all.insert("p99".into(), 1000.0);
+        }
+        let mut others = run(1.0, 0.0);
+        for point in &mut others {
+            point.traffic = "netkit.udp_rr.v6".into();
+        }
+        points.extend(others);
+        assert!(matches!(answer(&points, "p99"), Verdict::Inconclusive(_)));
+        assert!(is_told(&points));
+        for point in &mut points {
+            point.all.insert("rate".into(), 1000.0);
+        }
+        assert!(!is_told(&points));
+        assert!(!is_told(&[]));
+    }
+
+    /// Verify that the table has the layout that was published, and the least
+    /// of all latencies where it says so.
     #[test]
     fn layout() {
         let mut point = sample("redirect", 0, 118_500.0, 8152.2);
-        point
-            .cpus
-            .get_mut(&1)
-            .unwrap()
-            .insert("rate".into(), 8169.8);
-        let table = table(&[point], "redirect");
-        let lines: Vec<&str> = table.lines().collect();
+        let second = point.cpus.get_mut(&1).unwrap();
+        second.insert("rate".into(), 8169.8);
+        let mut fast = point.clone();
+        for cpu in fast.cpus.values_mut() {
+            cpu.insert("min".into(), 46_500.0);
+        }
+        let table = table(&[&point, &point, &fast], "redirect");
+        let lines: Vec<&str> = table.lines().map(str::trim_start).collect();
         assert_eq!(
             lines[0],
             "RT_LATENCY:          122.534         (per CPU:         122.666         122.402)"
+        );
+        assert_eq!(
+            lines[3],
+            "MIN_LATENCY:          46.500         (per CPU:          46.500          46.500)"
         );
         assert_eq!(
             lines[4],

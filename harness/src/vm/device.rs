@@ -141,6 +141,13 @@ impl Device {
         }
     }
 
+    /// The guest's program starts the other CPUs. Kernels before 6.5 never come to
+    /// an end of starting them with [`Self::instruction_clock`]: see `start_all()`
+    /// in selftests/src/bench/cpus.rs.
+    pub fn one_cpu_at_first() -> Self {
+        Self::kernel(&["maxcpus=1"])
+    }
+
     /// The same guest each time: no random numbers of the host's CPU, no date,
     /// no random addresses.
     pub fn no_chance() -> Self {

@@ -40,8 +40,9 @@ fn loop_of_2000() -> u64 {
 /// What nanoseconds are.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Clock {
-    /// Instructions, of all CPUs together: QEMU's icount makes each a nanosecond.
-    Instructions,
+    /// Instructions of each of so many CPUs, none of which is ever idle. QEMU has
+    /// one clock for all of them, on which an instruction of any is a nanosecond.
+    Instructions(u64),
     /// Time that passes.
     Wall,
 }
@@ -50,9 +51,18 @@ impl Clock {
     /// Nanoseconds since some moment.
     pub(super) fn ns(self) -> u64 {
         match self {
-            Self::Instructions => now(),
+            Self::Instructions(cpus) => now() / cpus,
             Self::Wall => clock_gettime(ClockId::CLOCK_MONOTONIC)
                 .map_or(0, |t| Duration::from(t).as_nanos() as u64),
+        }
+    }
+
+    /// Lets the other CPUs have their turn, where there are turns. QEMU ends the
+    /// turn of a CPU that executes PAUSE (target/i386/tcg/misc_helper.c) or HLT,
+    /// and otherwise only when the next of its timers is due.
+    pub(super) fn turn(self) {
+        if matches!(self, Self::Instructions(_)) {
+            std::hint::spin_loop();
         }
     }
 }

@@ -85,10 +85,11 @@ pub(super) fn end(client: &mut dyn End) -> Result<()> {
     client.give(LAST)
 }
 
-/// Answers until it is told that there is no more.
-pub(super) fn serve(server: &mut dyn End) -> Result<()> {
+/// Answers until it is told that there is no more; calls `after` after each answer.
+pub(super) fn serve(server: &mut dyn End, after: impl Fn()) -> Result<()> {
     while server.take()? != LAST {
         server.give(BYTE)?;
+        after();
     }
     Ok(())
 }

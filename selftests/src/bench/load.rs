@@ -6,13 +6,9 @@
 //! its own, as a NIC does: what is redirected from there to a container goes to
 //! the CPU's backlog, which is a second poll, or it does not.
 
-use std::{process::ExitCode, sync::Barrier, thread, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::{
-    sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
-};
 use protocol::{Event, reason};
 
 use crate::{
@@ -20,19 +16,18 @@ use crate::{
     fail::Stop,
     link::Pair,
     report::Report,
-    topology::Ip,
+    topology::{Ip, Topology},
 };
 
 use super::{
-    clock,
-    counters::{self, Counters},
+    clock::{self, Clock},
+    counters::Counters,
+    cpus,
     flow::{self, Flow},
     spread::Spread,
     way::{Prepared, WAYS},
+    window::Measure,
 };
-
-/// Transactions of each flow before any that counts.
-const WARM_UP: usize = 20;
 
 /// The ways that are compared, without what is about two containers.
 const COMPARED: [&str; 4] = ["host", "redirect", "redirect_neigh", "redirect_peer"];
@@ -47,7 +42,7 @@ pub(crate) struct Args {
     /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
     #[arg(long, value_name = "PORT")]
     port: Option<String>,
-    /// Time is the number of instructions that all CPUs executed, as QEMU's icount counts them
+    /// Time is the number of instructions that each CPU executed, as QEMU's icount counts them; CPUs that the kernel left out are started
     #[arg(long)]
     instructions: bool,
     /// Flows on each CPU; may be repeated
@@ -56,106 +51,158 @@ pub(crate) struct Args {
     /// tcp_rr or udp_rr; may be repeated
     #[arg(long = "traffic", value_name = "T", default_values_t = ["tcp_rr".to_owned(), "udp_rr".to_owned()])]
     traffic: Vec<String>,
+    /// veth or netkit; may be repeated. One that the kernel lacks is left out
+    #[arg(long = "pair", value_name = "P", default_values_t = ["veth".to_owned()])]
+    pairs: Vec<String>,
+    /// v4 or v6; may be repeated
+    #[arg(long = "ip", value_name = "V", default_values_t = ["v4".to_owned()])]
+    ips: Vec<String>,
     /// Only this way; may be repeated, and is then tried again
     #[arg(long = "way", value_name = "W", default_values_t = COMPARED.map(str::to_owned))]
     ways: Vec<String>,
-    /// How long to measure each, in milliseconds; of instructions, for each CPU
-    #[arg(long, value_name = "MS", default_value_t = 50)]
+    /// How long to measure each, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 25)]
     ms: u64,
     /// Count softirqs too, in a measurement of its own
     #[arg(long)]
     counters: bool,
 }
 
-/// Measures, and reports `TRAFFIC.fFLOWS.WAY.rROUND.QUANTITY.CPU` (`all`: of
-/// the transactions of all CPUs), and what was counted as `TRAFFIC.fFLOWS.WAY.rROUND.count.COUNTER`.
+/// What is measured, by its name.
+struct What<'a> {
+    pair: Pair,
+    ip: Ip,
+    traffic: flow::Traffic,
+    /// On each CPU.
+    flows: usize,
+    way: &'a str,
+    name: String,
+}
+
+/// Measures, and reports `PAIR.TRAFFIC.IP.fFLOWS.WAY.rROUND.QUANTITY.CPU` (`all`: of
+/// the transactions of all CPUs), and what was counted as
+/// `PAIR.TRAFFIC.IP.fFLOWS.WAY.rROUND.count.COUNTER`.
 pub(crate) fn load(args: &Args) -> Result<ExitCode> {
     let mut report = Report::open(args.port.as_deref())?;
     bpf::keep_log();
     report.hello(Vec::new())?;
-    let clock = if args.instructions {
+    if args.instructions {
         let ticks = clock::of_2000_instructions();
         send(&mut report, "clock.2000", ticks as f64, "ticks")?;
-        clock::Clock::Instructions
-    } else {
-        clock::Clock::Wall
+        cpus::start_all()?;
+    }
+    let cpus = cpus::usable()?;
+    let how = Measure {
+        cpus: &cpus,
+        clock: if args.instructions {
+            Clock::Instructions(cpus.len() as u64)
+        } else {
+            Clock::Wall
+        },
+        time: Duration::from_millis(args.ms),
     };
-    let cpus = usable()?;
-    for &flows in &args.flows {
-        for traffic in &args.traffic {
-            for (round, way_name) in args.ways.iter().enumerate() {
-                let Some((way, _)) = WAYS.iter().find(|(_, n)| n == way_name) else {
-                    bail!("`{way_name}` is no way");
-                };
-                let path = match Prepared::new(Pair::Veth, Ip::V4, *way) {
-                    Ok(path) => path,
-                    Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => continue,
-                    Err(stop) => bail!("{way_name}: {stop:?}"),
-                };
-                let t = &path.topology;
-                let _nic = Xdp::pass_in_driver(&t.fwd, t.src_fwd).map_err(stopped)?;
-                let name = format!("{traffic}.f{flows}.{way_name}.r{round}");
-                let what = Measure {
-                    path: &path,
-                    traffic: flow::traffic(traffic)?,
-                    cpus: &cpus,
-                    flows,
-                    clock,
-                    // CPUs that take turns take that many times as long.
-                    time: Duration::from_millis(args.ms)
-                        * if args.instructions {
-                            cpus.len() as u32
-                        } else {
-                            1
-                        },
-                };
-                let (spreads, counted) = what.measure(|| Ok(Counters::default()))?;
-                let all = Spread::together(&spreads);
-                for (quantity, value, unit) in all.figures() {
-                    send(&mut report, &format!("{name}.{quantity}.all"), value, unit)?;
-                }
-                for (cpu, spread) in cpus.iter().zip(spreads) {
-                    for (quantity, value, unit) in spread.figures() {
-                        send(
-                            &mut report,
-                            &format!("{name}.{quantity}.{cpu}"),
-                            value,
-                            unit,
-                        )?;
-                    }
-                }
-                for (counter, value) in counted.all() {
-                    send(
-                        &mut report,
-                        &format!("{name}.count.{counter}"),
-                        value as f64,
-                        "",
-                    )?;
-                }
-                if !args.counters {
-                    continue;
-                }
-                let shorter = Measure {
-                    time: what.time / COUNTED_PART,
-                    ..what
-                };
-                let (spreads, counted) =
-                    shorter.measure(|| Ok(Counters::with(Softirqs::count().map_err(stopped)?)))?;
-                let all: usize = spreads.iter().map(Spread::transactions).sum();
-                let all = ("transactions".to_owned(), all as u64);
-                for (counter, value) in counted.all().chain([all]) {
-                    send(
-                        &mut report,
-                        &format!("{name}.traced.{counter}"),
-                        value as f64,
-                        "",
-                    )?;
-                }
-            }
-        }
+    for what in args.all()? {
+        one(&what, how, args.counters, &mut report).context(what.name)?;
     }
     report.send(Event::Done { cases: 0 })?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Args {
+    /// Everything that is to be measured, in order.
+    fn all(&self) -> Result<Vec<What<'_>>> {
+        let mut all = Vec::new();
+        for pair_name in &self.pairs {
+            let pair = match pair_name.as_str() {
+                "veth" => Pair::Veth,
+                "netkit" => Pair::Netkit,
+                _ => bail!("`{pair_name}` is neither veth nor netkit"),
+            };
+            // Where it is new enough it may still have been built without.
+            if pair == Pair::Netkit
+                && let Err(why) = Topology::quiet(pair)
+            {
+                eprintln!("{pair_name} is left out: {why:#}");
+                continue;
+            }
+            for traffic in &self.traffic {
+                for ip_name in &self.ips {
+                    let ip = match ip_name.as_str() {
+                        "v4" => Ip::V4,
+                        "v6" => Ip::V6,
+                        _ => bail!("`{ip_name}` is neither v4 nor v6"),
+                    };
+                    for &flows in &self.flows {
+                        for (round, way) in self.ways.iter().enumerate() {
+                            all.push(What {
+                                pair,
+                                ip,
+                                traffic: flow::traffic(traffic)?,
+                                flows,
+                                way,
+                                name: format!(
+                                    "{pair_name}.{traffic}.{ip_name}.f{flows}.{way}.r{round}"
+                                ),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Measures one of them. A kernel without the helper leaves it out.
+fn one(what: &What<'_>, how: Measure<'_>, counters: bool, report: &mut Report) -> Result<()> {
+    let Some((way, _)) = WAYS.iter().find(|(_, n)| *n == what.way) else {
+        bail!("`{}` is no way", what.way);
+    };
+    let path = match Prepared::new(what.pair, what.ip, *way) {
+        Ok(path) => path,
+        Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => return Ok(()),
+        Err(stop) => return Err(stopped(stop)),
+    };
+    let t = &path.topology;
+    let _nic = Xdp::pass_in_driver(&t.fwd, t.src_fwd).map_err(stopped)?;
+    let flows = || -> Result<Vec<(usize, Flow)>> {
+        let flows = path.flows(what.traffic, how.cpus.len() * what.flows)?;
+        let each = |(n, flow)| (how.cpus[n / what.flows], flow);
+        Ok(flows.into_iter().enumerate().map(each).collect())
+    };
+    let name = &what.name;
+    let measured = how.measure(flows()?, || Ok(Counters::default()))?;
+    let all = Spread::together(&measured.spreads);
+    for (quantity, value, unit) in all.figures() {
+        send(report, &format!("{name}.{quantity}.all"), value, unit)?;
+    }
+    for (cpu, spread) in how.cpus.iter().zip(&measured.spreads) {
+        for (quantity, value, unit) in spread.figures() {
+            send(report, &format!("{name}.{quantity}.{cpu}"), value, unit)?;
+        }
+    }
+    let mut counted = |kind: &str, made: u64, counted: Counters| -> Result<()> {
+        for (counter, value) in counted.all().chain([("transactions".to_owned(), made)]) {
+            send(
+                report,
+                &format!("{name}.{kind}.{counter}"),
+                value as f64,
+                "",
+            )?;
+        }
+        Ok(())
+    };
+    counted("count", measured.made, measured.counted)?;
+    if counters {
+        let shorter = Measure {
+            time: how.time / COUNTED_PART,
+            ..how
+        };
+        let begin = || Ok(Counters::with(Softirqs::count().map_err(stopped)?));
+        let traced = shorter.measure(flows()?, begin)?;
+        counted("traced", traced.made, traced.counted)?;
+    }
+    Ok(())
 }
 
 fn stopped(stop: Stop) -> anyhow::Error {
@@ -168,134 +215,4 @@ fn send(report: &mut Report, name: &str, value: f64, unit: &str) -> Result<()> {
         value,
         unit: unit.to_owned(),
     })
-}
-
-/// The CPUs that this process may use.
-fn usable() -> Result<Vec<usize>> {
-    let set = sched_getaffinity(Pid::from_raw(0)).context("asking which CPUs may be used")?;
-    Ok((0..CpuSet::count())
-        .filter(|cpu| set.is_set(*cpu).unwrap_or(false))
-        .collect())
-}
-
-/// Has this thread run on one CPU only.
-fn pin(cpu: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpu)?;
-    sched_setaffinity(Pid::from_raw(0), &set).with_context(|| format!("pinning to CPU {cpu}"))
-}
-
-/// One measurement.
-#[derive(Clone, Copy)]
-struct Measure<'a> {
-    path: &'a Prepared,
-    traffic: flow::Traffic,
-    cpus: &'a [usize],
-    /// On each CPU.
-    flows: usize,
-    clock: clock::Clock,
-    time: Duration,
-}
-
-impl Measure<'_> {
-    /// What the transactions on each CPU took, and what was counted from
-    /// `begin` on, which is called when everything is warm.
-    fn measure(self, begin: impl FnOnce() -> Result<Counters>) -> Result<(Vec<Spread>, Counters)> {
-        let mut flows = Vec::new();
-        let all: Vec<usize> = self
-            .cpus
-            .iter()
-            .flat_map(|cpu| vec![*cpu; self.flows])
-            .collect();
-        for (ends, cpu) in self
-            .path
-            .flows(self.traffic, all.len())?
-            .into_iter()
-            .zip(all)
-        {
-            flows.push((cpu, ends));
-        }
-        let count = flows.len();
-        // Everybody is warm; the counters were read; everybody has stopped counting.
-        let (warm, go, stop) = (
-            Barrier::new(count + 1),
-            Barrier::new(count + 1),
-            Barrier::new(count + 1),
-        );
-        let (warm, go, stop) = (&warm, &go, &stop);
-        thread::scope(|scope| {
-            let mut clients = Vec::new();
-            let mut servers = Vec::new();
-            for (
-                cpu,
-                Flow {
-                    mut client,
-                    mut server,
-                },
-            ) in flows
-            {
-                servers.push(scope.spawn(move || {
-                    pin(cpu)?;
-                    flow::serve(server.as_mut())
-                }));
-                clients.push(scope.spawn(move || {
-                    let ready = pin(cpu).and_then(|()| {
-                        (0..WARM_UP).try_for_each(|_| flow::transact(client.as_mut()))
-                    });
-                    // Nobody may miss a barrier, or the others wait for ever.
-                    warm.wait();
-                    go.wait();
-                    let taken = ready.and_then(|()| self.transact(client.as_mut()));
-                    stop.wait();
-                    flow::end(client.as_mut())?;
-                    anyhow::Ok((cpu, taken?))
-                }));
-            }
-            warm.wait();
-            let before = begin();
-            let at_first = counters::read();
-            let start = self.clock.ns();
-            go.wait();
-            stop.wait();
-            let lasted = self.clock.ns() - start;
-            let counted = before.and_then(|mut c| {
-                c.since(at_first?)?;
-                Ok(c)
-            });
-            let mut taken: Vec<Vec<u64>> = vec![Vec::new(); self.cpus.len()];
-            for client in clients {
-                let (cpu, some) = joined(client)?;
-                if let Some(at) = self.cpus.iter().position(|c| *c == cpu) {
-                    taken[at].extend(some);
-                }
-            }
-            for server in servers {
-                joined(server)?;
-            }
-            let spreads = taken.into_iter().map(|t| Spread::of(t, lasted)).collect();
-            Ok((spreads, counted?))
-        })
-    }
-
-    /// Transactions for as long as it is to be measured; nanoseconds of each.
-    fn transact(self, client: &mut dyn flow::End) -> Result<Vec<u64>> {
-        let mut taken = Vec::with_capacity(1 << 12);
-        let first = self.clock.ns();
-        let mut start = first;
-        while u128::from(start - first) < self.time.as_nanos() {
-            flow::transact(client)?;
-            let end = self.clock.ns();
-            taken.push(end - start);
-            start = end;
-        }
-        Ok(taken)
-    }
-}
-
-/// What a thread came to.
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread
-        .join()
-        .map_err(|p| anyhow!("a thread panicked: {p:?}"))
-        .and_then(|r| r)
 }

@@ -8,6 +8,7 @@
 
 mod clock;
 mod counters;
+mod cpus;
 mod flow;
 mod load;
 mod paths;
@@ -15,6 +16,7 @@ mod spread;
 mod still;
 mod traffic;
 mod way;
+mod window;
 
 use std::process::ExitCode;
 

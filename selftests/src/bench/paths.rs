@@ -12,12 +12,12 @@ use crate::{
 };
 
 use super::{
-    traffic::{Repeat, TRAFFIC, Traffic},
+    traffic::{Repeat, TRAFFIC},
     way::{Prepared, WAYS},
 };
 
-/// Hands each transaction over IPv4 that goes to and fro, `PAIR.TRAFFIC.v4.WAY`,
-/// to `measure`, which may make it as often as it likes. What the kernel lacks is
+/// Hands each transaction that goes to and fro, `PAIR.TRAFFIC.IP.WAY`, to
+/// `measure`, which may make it as often as it likes. What the kernel lacks is
 /// left out. As root.
 ///
 /// # Errors
@@ -35,20 +35,21 @@ pub fn paths(
             eprintln!("{pair_name} is left out: {why:#}");
             continue;
         }
-        for (way, way_name) in WAYS {
-            if pair != Pair::Veth && !way.has_container() {
-                continue;
-            }
-            let path = match Prepared::new(pair, Ip::V4, way) {
-                Ok(path) => path,
-                Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => continue,
-                Err(stop) => bail!("{way_name}: {stop:?}"),
-            };
-            let both_ways = |t: &Traffic| matches!(t, Traffic::TcpRr | Traffic::UdpRr);
-            for (traffic, name) in TRAFFIC.iter().filter(|(t, _)| both_ways(t)) {
-                let name = format!("{pair_name}.{name}.v4.{way_name}");
-                path.repeat(*traffic, HandedOver(&name, &mut measure))
-                    .with_context(|| name.clone())?;
+        for (ip, ip_name) in [(Ip::V4, "v4"), (Ip::V6, "v6")] {
+            for (way, way_name) in WAYS {
+                if pair != Pair::Veth && !way.has_container() {
+                    continue;
+                }
+                let path = match Prepared::new(pair, ip, way) {
+                    Ok(path) => path,
+                    Err(Stop::Failed(f)) if f.reason == reason::HELPER_UNKNOWN => continue,
+                    Err(stop) => bail!("{way_name}: {stop:?}"),
+                };
+                for (traffic, name) in TRAFFIC.iter().filter(|(t, _)| t.goes_to_and_fro()) {
+                    let name = format!("{pair_name}.{name}.{ip_name}.{way_name}");
+                    path.repeat(*traffic, HandedOver(&name, &mut measure))
+                        .with_context(|| name.clone())?;
+                }
             }
         }
     }

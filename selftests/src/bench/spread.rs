@@ -27,21 +27,17 @@ impl Spread {
         Self::of(all.collect(), lasted)
     }
 
-    /// How many there were.
-    pub(super) fn transactions(&self) -> usize {
-        self.sorted.len()
-    }
-
     /// Name, value and unit of each figure. Latencies are nanoseconds.
     pub(super) fn figures(&self) -> Vec<(&'static str, f64, &'static str)> {
         let count = self.sorted.len() as f64;
         if self.sorted.is_empty() || self.lasted == 0 {
-            return vec![("rate", 0.0, "1/s")];
+            return vec![("transactions", 0.0, ""), ("rate", 0.0, "1/s")];
         }
         let mean = self.sorted.iter().map(|ns| *ns as f64).sum::<f64>() / count;
         let square = |ns: &u64| (*ns as f64 - mean).powi(2);
         let deviation = (self.sorted.iter().map(square).sum::<f64>() / count).sqrt();
         vec![
+            ("transactions", count, ""),
             ("rate", count * 1e9 / self.lasted as f64, "1/s"),
             ("mean", mean, "ns"),
             ("stddev", deviation, "ns"),
@@ -63,9 +59,11 @@ impl Spread {
 mod tests {
     use super::*;
 
-    fn figure(spread: &Spread, name: &str) -> f64 {
-        let all = spread.figures();
-        all.iter().find(|f| f.0 == name).unwrap().1
+    impl Spread {
+        pub(in crate::bench) fn figure(&self, name: &str) -> f64 {
+            let all = self.figures();
+            all.iter().find(|f| f.0 == name).unwrap().1
+        }
     }
 
     /// Verify each figure of times whose figures are known.
@@ -80,9 +78,9 @@ mod tests {
             ("p90", 90.0),
             ("p99", 99.0),
         ] {
-            assert_eq!(figure(&spread, name), due, "{name}");
+            assert_eq!(spread.figure(name), due, "{name}");
         }
-        assert!((figure(&spread, "stddev") - 29.154_759).abs() < 1e-5);
+        assert!((spread.figure("stddev") - 29.154_759).abs() < 1e-5);
     }
 
     /// Verify that of several CPUs every transaction counts alike.
@@ -90,14 +88,14 @@ mod tests {
     fn together() {
         let (busy, starved) = (Spread::of(vec![1; 99], 100), Spread::of(vec![900], 100));
         let all = Spread::together(&[busy, starved]);
-        assert_eq!((figure(&all, "p50"), all.transactions()), (1.0, 100));
-        assert_eq!(figure(&all, "rate"), 1e9);
+        assert_eq!((all.figure("p50"), all.sorted.len()), (1.0, 100));
+        assert_eq!(all.figure("rate"), 1e9);
     }
 
     /// Verify that one transaction, and none, are no reason to panic.
     #[test]
     fn few() {
-        assert_eq!(figure(&Spread::of(vec![7], 10), "p99"), 7.0);
-        assert_eq!(figure(&Spread::of(vec![], 10), "rate"), 0.0);
+        assert_eq!(Spread::of(vec![7], 10).figure("p99"), 7.0);
+        assert_eq!(Spread::of(vec![], 10).figure("rate"), 0.0);
     }
 }

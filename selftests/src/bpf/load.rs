@@ -42,7 +42,7 @@ impl Softirqs {
     }
 
     /// What was counted so far on all CPUs, by name; waits in nanoseconds.
-    pub(crate) fn counted(&self) -> [(&'static str, u64); 10] {
+    pub(crate) fn counted(&self) -> [(&'static str, u64); 11] {
         let cpus = self.skel.maps.bss_data.as_deref().map(|b| &b.cpus[..]);
         let cpus = cpus.unwrap_or_default();
         macro_rules! sum {
@@ -64,6 +64,7 @@ impl Softirqs {
             sum!(backlog_work),
             sum!(device_polls),
             sum!(device_work),
+            sum!(backlog_after_device),
         ]
     }
 }
