@@ -413,6 +413,7 @@ fn elsewhere(case: &CaseInfo) -> String {
             Expect::Splat { kind, says } => {
                 format!("makes the kernel log a {kind} that says `{says}`")
             }
+            Expect::Crash { says } => format!("brings the kernel down, which says `{says}`"),
             Expect::Skip => "is skipped".to_owned(),
         };
         format!("{arm}{bases}: {how}")

@@ -55,8 +55,15 @@ impl Seen {
 
     /// Whether each report is of that kind and has a line that says so.
     fn only(&self, kind: &str, says: &str) -> bool {
-        let says = |r: &Splat| r.title.contains(says) || r.lines.iter().any(|l| l.contains(says));
-        self.reports.iter().all(|r| r.kind == kind && says(r))
+        self.reports
+            .iter()
+            .all(|r| r.kind == kind && says_so(r, says))
+    }
+
+    /// Whether the first report has a line that says so: what a kernel says while
+    /// it goes down may be any number of things.
+    fn first_says(&self, says: &str) -> bool {
+        self.reports.first().is_some_and(|r| says_so(r, says))
     }
 
     fn titles(&self) -> String {
@@ -65,13 +72,23 @@ impl Seen {
     }
 }
 
+fn says_so(report: &Splat, says: &str) -> bool {
+    report.title.contains(says) || report.lines.iter().any(|l| l.contains(says))
+}
+
 /// What a case came to, and why.
 pub fn judge(case: &CaseInfo, arm: Arm, base: &str, seen: &Seen) -> (Verdict, String) {
     let (expect, declared) = case.expect(arm, base);
     let declared = || declared.to_owned();
-    // No case declares that it ends the kernel.
     if seen.fatal() {
-        return (Verdict::Crash, seen.titles());
+        return match expect {
+            Expect::Crash { says } if seen.first_says(says) => (Verdict::ExpectedFail, declared()),
+            Expect::Crash { .. } => (
+                Verdict::Crash,
+                format!("it had to {} here, but: {}", words(expect), seen.titles()),
+            ),
+            _ => (Verdict::Crash, seen.titles()),
+        };
     }
     if seen.deadline_passed {
         return match expect {
@@ -161,6 +178,7 @@ fn words(expect: &Expect) -> String {
         Expect::Splat { kind, says } => {
             format!("make the kernel log a {kind} that says `{says}`")
         }
+        Expect::Crash { says } => format!("bring the kernel down, which says `{says}`"),
         Expect::Skip => "be skipped".into(),
     }
 }
@@ -274,6 +292,36 @@ mod tests {
         seen.reports[0].fatal = true;
         assert_eq!(verdict(Expect::Pass, &seen), Verdict::Crash);
         assert_eq!(verdict(warning(), &seen), Verdict::Crash);
+    }
+
+    /// Verify that a declared crash is one that begins as declared, and ends the
+    /// kernel.
+    #[test]
+    fn a_declared_crash_is_no_licence() {
+        let declared = || Expect::Crash {
+            says: "guard page was hit".into(),
+        };
+        let after = |reports: Vec<Splat>| {
+            let seen = Seen {
+                started: true,
+                reports,
+                ..Seen::default()
+            };
+            verdict(declared(), &seen)
+        };
+        let fatal = |says: &str| Splat {
+            fatal: true,
+            ..report("oops", &[says])
+        };
+        let overflow = || fatal("BUG: IRQ stack guard page was hit at 0");
+        let panic = || fatal("Kernel panic - not syncing");
+        assert_eq!(after(vec![overflow()]), Verdict::ExpectedFail);
+        assert_eq!(after(vec![overflow(), panic()]), Verdict::ExpectedFail);
+        assert_eq!(after(vec![panic(), overflow()]), Verdict::Crash);
+        assert_eq!(after(vec![fatal("Oops: 0002")]), Verdict::Crash);
+        let survived = report("bug", &["BUG: IRQ stack guard page was hit at 0"]);
+        assert_eq!(after(vec![survived]), Verdict::Splat);
+        assert_eq!(after(vec![]), Verdict::Lost);
     }
 
     /// Verify that a declared report is that report: another of its kind, one of

@@ -160,7 +160,7 @@ fn plan(job: &Job<'_>) -> VecDeque<Vec<String>> {
     let ends_guest = |c: &&CaseInfo| {
         matches!(
             c.expect(job.arm, job.base).0,
-            Expect::Hang | Expect::Splat { .. }
+            Expect::Hang | Expect::Splat { .. } | Expect::Crash { .. }
         )
     };
     let (alone, together): (Vec<_>, Vec<_>) = job.cases.iter().partition(ends_guest);

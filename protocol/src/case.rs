@@ -90,6 +90,11 @@ pub enum Expect {
         /// A part of one of its lines, which tells it from others of its kind.
         says: String,
     },
+    /// Bring the kernel down.
+    Crash {
+        /// A part of one of the lines of its first report.
+        says: String,
+    },
     /// Be skipped: the base lacks what the case needs.
     Skip,
 }

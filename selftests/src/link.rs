@@ -128,6 +128,27 @@ pub(crate) fn add_vlan(name: &str, below: u32, id: u16) -> Result<u32> {
     Ok(index)
 }
 
+/// Makes a bridge and takes it up.
+pub(crate) fn add_bridge(name: &str, mac: Mac) -> Result<u32> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Address(mac.to_vec()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+    ];
+    ask(Route::NewLink(message), CREATE).with_context(|| format!("making {name}"))?;
+    let index = index(name)?;
+    set_up(index, true)?;
+    Ok(index)
+}
+
+/// Makes a device a port of a bridge.
+pub(crate) fn add_port(bridge: u32, index: u32) -> Result<()> {
+    change(index, |m| {
+        m.attributes.push(LinkAttribute::Controller(bridge));
+    })
+}
+
 /// Makes an ipvlan device (L2 mode) on top of `below`, in another namespace.
 pub(crate) fn add_ipvlan(name: &str, below: u32, ns: &Netns) -> Result<()> {
     let mut message = LinkMessage::default();

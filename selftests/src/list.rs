@@ -84,6 +84,7 @@ pub(crate) fn elsewhere(e: &Expectation) -> String {
         Expect::Fail { reason } => format!("fails with {reason}"),
         Expect::Hang => "hangs".to_owned(),
         Expect::Splat { kind, says } => format!("the kernel logs a {kind} that says `{says}`"),
+        Expect::Crash { says } => format!("the kernel crashes and says `{says}`"),
         Expect::Skip => "is skipped".to_owned(),
     };
     format!("{arm} of {bases}: {how}: {}", e.why)

@@ -176,7 +176,7 @@ impl Collected {
                     c.name == batch[0]
                         && matches!(
                             c.expect(job.arm, job.base).0,
-                            Expect::Hang | Expect::Splat { .. }
+                            Expect::Hang | Expect::Splat { .. } | Expect::Crash { .. }
                         )
                 });
             if !expected_end && !crashed {

@@ -78,6 +78,7 @@ pub(super) fn expected(expect: &Expect) -> String {
                 line(says)
             )
         }
+        Expect::Crash { says } => format!("bring the kernel down, which says {}", line(says)),
         Expect::Skip => "be skipped".into(),
     }
 }

@@ -4,6 +4,7 @@
 mod assigned;
 mod backlog;
 mod bound;
+mod bridges;
 mod connectivity;
 mod counters;
 mod drop_counters;
@@ -131,6 +132,7 @@ pub(crate) fn all() -> Vec<Case> {
         taps::cases(),
         backlog::cases(),
         bound::cases(),
+        bridges::cases(),
         races::cases(),
     ]
     .into_iter()
@@ -285,7 +287,7 @@ impl Case {
     /// to do to some kernels, to be told by a sentence.
     pub(crate) fn danger(&self) -> Option<String> {
         let harms = |e: &&Expectation| match &e.expect {
-            Expect::Hang | Expect::Splat { .. } => true,
+            Expect::Hang | Expect::Splat { .. } | Expect::Crash { .. } => true,
             // What stays in memory stays until the machine is started again.
             Expect::Fail { reason } => reason == reason::LEFTOVER,
             Expect::Pass | Expect::Skip => false,

@@ -7,7 +7,7 @@ use super::Case;
 use crate::{
     bpf::Redirect,
     fail::{Verdict, becomes},
-    link::Pair,
+    link::{self, End, Pair},
     netns,
     probe::{self, Receiver},
     topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology, dst_address},
@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(
             Some(Arm::Upstream),
-            &["5.10"],
+            &["5.10", "6.12"],
             Expect::Fail {
                 reason: reason::LEFTOVER.into(),
             },
@@ -51,6 +51,20 @@ pub(super) fn cases() -> Vec<Case> {
                 reason: reason::WRONGLY_DELIVERED.into(),
             },
             "requests are kept per CPU before 6.11 and outlive the program, as those of bpf_redirect() do",
+        ),
+        Case::feature(
+            "stale_request_is_not_used_in_the_same_softirq",
+            &["R12"],
+            "Verify that TC_ACT_REDIRECT without a request does not take over one that was not carried out for a packet received just before",
+            stale_at_once,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &[],
+            Expect::Fail {
+                reason: reason::WRONGLY_DELIVERED.into(),
+            },
+            "requests are kept for the whole of a softirq, or for a CPU, and outlive the program",
         ),
         Case::closure(
             "verdict_without_request_drops",
@@ -117,6 +131,47 @@ fn stale() -> Verdict {
     probe::send(&t, Ip::V4, PROBE)?;
     ran(&asks)?;
     returns_only(&t)?;
+    only_the_last(&t, "peer_probe", &receiver)
+}
+
+/// What the first program let pass, the host sends through a pair of its own: its
+/// other end receives it in the softirq that is under way.
+fn stale_at_once() -> Verdict {
+    probe::stay_on_one_cpu()?;
+    let t = Topology::new(Pair::Veth)?;
+    let receiver = Receiver::new(&t.dst, Ip::V4)?;
+    let asks = Redirect::to("peer_unused", t.dst_fwd)?;
+    let returns = Redirect::load("verdict_only", |_| {})?;
+    asks.at_ingress(&t.fwd, t.src_fwd)?;
+    let end = |name, last| End {
+        name,
+        mac: [2, 0, 0, 0, 0, last],
+        queues: 1,
+        index: 0,
+    };
+    let loop_in = t.fwd.enter(|| {
+        netns::sysctl("ipv4/ip_forward", "1")?;
+        link::add_pair(
+            Pair::Veth,
+            &end("loop_out", 44),
+            &end("loop_in", 45),
+            &t.fwd,
+        )?;
+        let (out, back) = (link::index("loop_out")?, link::index("loop_in")?);
+        link::set_up(out, true)?;
+        link::set_up(back, true)?;
+        link::add_route(out, dst_address(Ip::V4))?;
+        link::add_neighbour(out, dst_address(Ip::V4), [2, 0, 0, 0, 0, 45])?;
+        Ok(back)
+    })?;
+    returns.at_ingress(&t.fwd, loop_in)?;
+    probe::send(&t, Ip::V4, PROBE)?;
+    becomes(
+        reason::SETUP,
+        "ns_fwd: probes seen at ingress of src_fwd, and of loop_in",
+        || (asks.hits().1, returns.hits().1),
+        (1, 1),
+    )?;
     only_the_last(&t, "peer_probe", &receiver)
 }
 

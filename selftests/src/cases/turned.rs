@@ -37,11 +37,11 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(
             Some(Arm::Upstream),
-            &["5.10", "6.1"],
+            &["5.10"],
             Expect::Fail {
                 reason: reason::NOT_DELIVERED.into(),
             },
-            "the host's mark of IPVS stays on the packet, and the container's IPVS leaves it alone",
+            "5.10 takes the host's mark of IPVS along, and the container's IPVS leaves the packet alone",
         ),
         Case::feature(
             "ignored_df_stays_behind",

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A loop that no single call of the receive function sees: a bridge has what its
+//! ports get received anew, on itself, while it handles it.
+
+use anyhow::Result;
+use protocol::{Arm, Expect, reason};
+
+use super::Case;
+use crate::{
+    bpf::Redirect,
+    fail::{Verdict, becomes, same},
+    link::{self, End, Mac, Pair},
+    probe::{self, Tap},
+    topology::Topology,
+};
+
+const PROBE: &[u8] = b"a probe that bridges send to and fro";
+/// Of both bridges: what is for one is for the other.
+const BRIDGE: Mac = [2, 0, 0, 0, 0, 42];
+/// What the calls may nest, and the first that is not nested: XMIT_RECURSION_LIMIT
+/// of include/linux/netdevice.h is the greatest depth at which one more is let in.
+const CALLS: u64 = 8 + 2;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::feature(
+            "loop_through_bridges_is_bounded",
+            &["R10"],
+            "Verify that packets that programs on two bridges redirect to each other's ports are dropped before the kernel's stack is used up",
+            endless,
+        )
+        .on(
+            Some(Arm::Upstream),
+            &[],
+            Expect::Crash {
+                says: "stack guard page was hit".into(),
+            },
+            "upstream does not bound the rounds: each is a call within the last, and the stack ends",
+        ),
+    ]
+}
+
+/// br_fwd has a port whose peer is in ns_dst, br_dst one whose peer is in ns_fwd.
+fn endless() -> Verdict {
+    const FRAMES: u64 = 100;
+    let t = Topology::quiet(Pair::Veth)?;
+    let (there, other) = second_pair(&t)?;
+    let br_fwd = t.fwd.enter(|| {
+        let bridge = link::add_bridge("br_fwd", BRIDGE)?;
+        link::add_port(bridge, there)?;
+        Ok(bridge)
+    })?;
+    let br_dst = t.dst.enter(|| {
+        let bridge = link::add_bridge("br_dst", BRIDGE)?;
+        link::add_port(bridge, t.dst_dev)?;
+        Ok(bridge)
+    })?;
+    let programs = [
+        Redirect::to("peer_probe", t.dst_fwd)?,
+        Redirect::to("peer_probe", other)?,
+    ];
+    programs[0].at_ingress(&t.fwd, br_fwd)?;
+    programs[1].at_ingress(&t.dst, br_dst)?;
+    let runs = || programs.iter().map(|p| p.hits().1).sum::<u64>();
+    let frame = probe::frame(
+        BRIDGE,
+        [2, 0, 0, 0, 0, 43],
+        libc::ETH_P_IP as u16,
+        &probe::udp_packet(PROBE),
+    );
+    let wire = Tap::new(&t.dst, other)?;
+    for sent in 1..=FRAMES {
+        wire.send(&frame)?;
+        becomes(
+            reason::WRONG_COUNT,
+            "runs of the programs on both bridges",
+            runs,
+            sent * CALLS,
+        )?;
+    }
+    // None of them is left to go on later.
+    same(
+        reason::WRONG_COUNT,
+        "runs of the programs on both bridges",
+        runs(),
+        FRAMES * CALLS,
+    )
+}
+
+/// One more pair between ns_fwd and ns_dst: its indices there.
+fn second_pair(t: &Topology) -> Result<(u32, u32)> {
+    let end = |name, last| End {
+        name,
+        mac: [2, 0, 0, 0, 0, last],
+        queues: 1,
+        index: 0,
+    };
+    let there = t.fwd.enter(|| {
+        link::add_pair(Pair::Veth, &end("other_fwd", 44), &end("other", 45), &t.dst)?;
+        let index = link::index("other_fwd")?;
+        link::set_up(index, true)?;
+        Ok(index)
+    })?;
+    let other = t.dst.enter(|| {
+        let index = link::index("other")?;
+        link::set_up(index, true)?;
+        Ok(index)
+    })?;
+    Ok((there, other))
+}
