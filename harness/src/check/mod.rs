@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use protocol::Arm;
 
 use crate::{
-    bench, cases,
+    cases,
     cli::{ArmFlag, Check, Common, Verify},
     disturb::{self, Came, Trial},
     exec::Program,
@@ -73,9 +73,6 @@ pub fn check(request: &Check) -> Result<u8> {
     unit_tests(&session, &mut count)?;
     for wrong in requirements(&session, &mut count)? {
         println!("     {wrong}");
-    }
-    for stale in performance(&session, &mut count)? {
-        println!("     {stale}");
     }
     if !request.quick {
         kernels(&mut session, &request.common, &mut count)?;
@@ -171,33 +168,6 @@ fn unit_tests(session: &Session, count: &mut Count) -> Result<()> {
         if out.status.success() { "ok  " } else { "FAIL" }
     );
     Ok(())
-}
-
-/// That docs/performance.md is about the patches that are here.
-fn performance(session: &Session, count: &mut Count) -> Result<Vec<String>> {
-    let page = std::fs::read_to_string(session.project.path("docs/performance.md"))
-        .context("reading docs/performance.md")?;
-    let mut stale = Vec::new();
-    for base in session.project.bases()? {
-        let now = session.project.patch_set(&base.line, None)?;
-        stale.extend(is_stale(&page, &base.line, &now));
-    }
-    count.one(
-        "docs/performance.md is about these patches",
-        stale.is_empty(),
-    );
-    Ok(stale)
-}
-
-/// What is to be done about a page that is about other patches of a base.
-fn is_stale(page: &str, base: &str, now: &str) -> Option<String> {
-    let then = bench::patch_set_of(page, base);
-    (then != Some(now)).then(|| {
-        format!(
-            "docs/performance.md is about patch set {} of {base}, and kernel-patches/{base} is {now} now: run `cargo harness bench --base all --results DIR`, then `cargo harness docs DIR`",
-            then.unwrap_or("(none)")
-        )
-    })
 }
 
 /// That each requirement has a proof.
@@ -320,7 +290,7 @@ fn different(before: &Results, after: &Results) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{different, is_stale, number_before};
+    use super::{different, number_before};
     use crate::{results::Results, verdict::Verdict};
 
     /// Verify that a case whose verdict depends on the order is named, and so
@@ -345,19 +315,6 @@ mod tests {
         assert!(different(&before, &after)[0].starts_with(&name));
         after.runs[at].cases.remove(0);
         assert!(different(&before, &after)[0].contains("nothing in the other"));
-    }
-
-    /// Verify that a page about other patches is noticed, and one that leaves a
-    /// base out, and that the message says what to do.
-    #[test]
-    fn stale_pages_are_noticed() {
-        let page = "# x\n\nPatch set of 6.1: aa.\n\nPatch set of 6.12: bb.\n";
-        assert_eq!(is_stale(page, "6.1", "aa"), None);
-        assert_eq!(is_stale(page, "6.12", "bb"), None);
-        for (base, now) in [("6.12", "aa"), ("6.1", "bb"), ("5.10", "aa")] {
-            let stale = is_stale(page, base, now).unwrap();
-            assert!(stale.contains("cargo harness bench --base all"), "{stale}");
-        }
     }
 
     /// Verify that cargo's own count is read right.
