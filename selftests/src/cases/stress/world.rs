@@ -3,14 +3,14 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::schedule::{Event, Scene};
 use crate::{
     bpf::{Filter, Hook, Redirect},
     fail::{LONG, Stop},
     link::{self, End, Pair},
-    netns::Netns,
+    netns::{self, Netns},
     topology::{Ip, MAC_DST, MAC_DST_FWD, Topology},
 };
 
@@ -47,7 +47,7 @@ impl World {
         };
         Ok(Self {
             pair,
-            elsewhere: Netns::new("ns_elsewhere")?,
+            elsewhere: without_ipv6("ns_elsewhere")?,
             back: Redirect::to(program, t.dst_dev)?,
             bad: Redirect::to(program, 0x7fff_fff0)?,
             there,
@@ -76,7 +76,7 @@ impl World {
                 self.container()
             }
             Event::NamespaceDestroyed => {
-                self.t.dst = Netns::new("ns_dst")?;
+                self.t.dst = without_ipv6("ns_dst")?;
                 self.gone(host_end)?;
                 self.container()
             }
@@ -159,10 +159,7 @@ impl World {
             queues: 1,
             index,
         };
-        // A new namespace has IPv6, as any.
         let dst = &self.t.dst;
-        dst.enter(|| crate::netns::sysctl("ipv6/conf/default/disable_ipv6", "1"))
-            .context("keeping IPv6 off")?;
         self.t.fwd.enter(|| {
             link::add_pair(
                 self.pair,
@@ -174,6 +171,13 @@ impl World {
         })?;
         dst.enter(|| link::set_up(self.t.dst_dev, true))
     }
+}
+
+/// A namespace whose devices have no IPv6, as none of the storm's has.
+fn without_ipv6(name: &'static str) -> Result<Netns> {
+    let ns = Netns::new(name)?;
+    ns.enter(|| netns::sysctl("ipv6/conf/default/disable_ipv6", "1"))?;
+    Ok(ns)
 }
 
 enum Program {
