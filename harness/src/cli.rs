@@ -236,6 +236,9 @@ pub struct Check {
     /// Leave out what boots a kernel
     #[arg(long)]
     pub quick: bool,
+    /// A trial of the harness itself that cannot be made on this machine counts as failed
+    #[arg(long)]
+    pub deny_skips: bool,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,

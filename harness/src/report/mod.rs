@@ -16,8 +16,7 @@ mod kcidb;
 mod ktap;
 mod problems;
 mod reproduce;
-#[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod table;
 mod tested;
 pub(crate) mod text;
@@ -29,6 +28,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::{cache::write_whole, results::Results};
+
+pub(crate) use problems::is_bad_itself;
 
 pub use json::load;
 pub use table::{Style, table, table_in};

@@ -42,7 +42,7 @@ pub(super) fn declared(results: &Results) -> Vec<Problem<'_>> {
 }
 
 /// Whether the run is bad beyond what its cases say.
-pub(super) fn is_bad_itself(run: &Run) -> bool {
+pub(crate) fn is_bad_itself(run: &Run) -> bool {
     let case_says = run.cases.iter().any(|c| !c.verdict.is_good());
     run.cases.is_empty() || (!run.verdict.is_good() && (!run.why.is_empty() || !case_says))
 }
