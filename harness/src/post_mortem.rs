@@ -27,6 +27,9 @@ const MOST_BYTES: u64 = 16 << 20;
 const LINES_BEFORE: usize = 200;
 const LINES_OF_TASKS: usize = 2_000;
 
+/// What comes before it says most: where each CPU was, and the held locks.
+pub const REGISTERS: &str = "-- registers:";
+
 /// Around the locks, from kernel/locking/lockdep.c.
 const LOCKS_BEGIN: &str = "Showing all locks held in the system:";
 const LOCKS_END: &str = "=====================";
@@ -100,7 +103,7 @@ pub fn tell(answer: Answer, before: Vec<String>, after: Vec<String>) -> Vec<Stri
     let (locks, tasks) = without_locks(after);
     let mut told = vec!["-- held locks:".to_owned()];
     told.extend(say_locks(locks, &tasks, answer.cut.as_deref()));
-    told.push("-- registers:".into());
+    told.push(REGISTERS.into());
     told.extend(answer.registers);
     told.push(format!("-- the last {LINES_BEFORE} lines of the console:"));
     let skipped = before.len().saturating_sub(LINES_BEFORE);

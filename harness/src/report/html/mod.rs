@@ -11,12 +11,16 @@ use super::{
     problems::{self, context, got},
     text,
 };
-use crate::{results::Results, splat::clean, verdict::Verdict};
+use crate::{
+    results::{CaseResult, OF_THE_RUN, Results, Run},
+    splat::clean,
+    verdict::Verdict,
+};
 
 const STYLE: &str = include_str!("style.css");
 
-/// Lines of a dump that are shown.
-const MOST: usize = 500;
+/// Lines of a dump that are shown: more than the state of a guest has.
+const MOST: usize = 4_000;
 
 /// The text of report.html. Consoles are looked for below `dir`.
 pub(super) fn html(results: &Results, dir: &Path) -> String {
@@ -31,6 +35,7 @@ pub(super) fn html(results: &Results, dir: &Path) -> String {
     page.upstream();
     page.figures();
     page.splats();
+    page.states();
     page.consoles(dir);
     page.times();
     page.made();
@@ -137,16 +142,38 @@ impl Page<'_> {
                     ));
                 }
             }
-            if problem.verdict == Verdict::Hang {
-                for run in &problem.runs {
-                    let title = format!(
-                        "State of {} when its deadline had passed",
-                        text::run_name(run)
-                    );
-                    self.block(&title, &problems::state(&problem, run), false);
-                }
+            for run in &problem.runs {
+                self.state(run, problem.case());
             }
             self.add("</section>");
+        }
+    }
+
+    /// What a guest was doing when the deadline of a case, or of the run, passed.
+    fn state(&mut self, run: &Run, case: Option<&CaseResult>) {
+        let title = format!(
+            "State of {} when the deadline of {} had passed",
+            text::run_name(run),
+            case.map_or(OF_THE_RUN.to_owned(), |c| text::line(&c.name)),
+        );
+        self.block(&title, &problems::state_of(run, case), false);
+    }
+
+    /// The states of guests whose case was to come to nothing else: no problem
+    /// shows them.
+    fn states(&mut self) {
+        let declared: Vec<_> = (self.results.runs.iter())
+            .flat_map(|run| run.cases.iter().map(move |case| (run, case)))
+            .filter(|(run, case)| {
+                case.verdict.is_good() && !problems::state_of(run, Some(case)).is_empty()
+            })
+            .collect();
+        if declared.is_empty() {
+            return;
+        }
+        self.add("<h2 id=\"states\">Guests that had to hang</h2>");
+        for (run, case) in declared {
+            self.state(run, Some(case));
         }
     }
 
@@ -255,7 +282,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::report::sample;
+    use crate::{report::sample, results::STATE_OF};
 
     fn page(results: &Results) -> String {
         html(
@@ -317,6 +344,27 @@ mod tests {
             "src=", "<link", "@import", "url(", "http://", "https://", "onclick",
         ] {
             assert!(!page.contains(wrong), "{wrong}");
+        }
+    }
+
+    /// Verify that the state of a guest is shown to its last line, whatever its
+    /// case came to and whether it had to.
+    #[test]
+    fn states_are_shown() {
+        for verdict in [Verdict::Crash, Verdict::ExpectedFail, Verdict::Hang] {
+            let mut results = sample::bad();
+            let run = &mut results.runs[1];
+            let case = &mut run.cases[0];
+            case.verdict = verdict;
+            run.post_mortem = vec![format!("{STATE_OF}{}: no progress", case.name)];
+            run.post_mortem.extend(vec!["task".to_owned(); 2_500]);
+            run.post_mortem.push("the last of its tasks".into());
+            let page = page(&results);
+            assert_eq!(
+                page.matches("the last of its tasks").count(),
+                1,
+                "{verdict}"
+            );
         }
     }
 
