@@ -35,8 +35,8 @@ pub(super) fn html(results: &Results, dir: &Path) -> String {
     page.upstream();
     page.figures();
     page.splats();
-    page.states();
     page.consoles(dir);
+    page.states();
     page.times();
     page.made();
     page.out.push_str("</main>\n</body>\n</html>\n");
@@ -149,31 +149,35 @@ impl Page<'_> {
         }
     }
 
-    /// What a guest was doing when the deadline of a case, or of the run, passed.
+    /// Where the CPUs of a guest were when a deadline passed. A terminal browser
+    /// shows all that could be closed: the whole comes after what is short.
     fn state(&mut self, run: &Run, case: Option<&CaseResult>) {
-        let title = format!(
-            "State of {} when the deadline of {} had passed",
-            text::run_name(run),
-            case.map_or(OF_THE_RUN.to_owned(), |c| text::line(&c.name)),
-        );
-        self.block(&title, &problems::state_of(run, case), false);
+        let state = problems::in_short(problems::state_of(run, case));
+        if !state.is_empty() {
+            self.block(&state_title(run, case), &state, false);
+            self.add("<p>With its registers and tasks: <a href=\"#states\">below</a></p>");
+        }
     }
 
-    /// The states of guests whose case was to come to nothing else: no problem
-    /// shows them.
+    /// The state of each guest whose case, or whose run itself, did not go on,
+    /// whatever it came to.
     fn states(&mut self) {
-        let declared: Vec<_> = (self.results.runs.iter())
-            .flat_map(|run| run.cases.iter().map(move |case| (run, case)))
-            .filter(|(run, case)| {
-                case.verdict.is_good() && !problems::state_of(run, Some(case)).is_empty()
-            })
-            .collect();
-        if declared.is_empty() {
+        let mut states = Vec::new();
+        for run in &self.results.runs {
+            let cases = run.cases.iter().map(Some);
+            for case in cases.chain([None]) {
+                let state = problems::state_of(run, case);
+                if !state.is_empty() {
+                    states.push((state_title(run, case), state));
+                }
+            }
+        }
+        if states.is_empty() {
             return;
         }
-        self.add("<h2 id=\"states\">Guests that had to hang</h2>");
-        for (run, case) in declared {
-            self.state(run, Some(case));
+        self.add("<h2 id=\"states\">Guests that did not go on</h2>");
+        for (title, state) in states {
+            self.block(&title, &state, false);
         }
     }
 
@@ -250,6 +254,14 @@ impl Page<'_> {
         }
         self.add("</dl>\n<p>The same again: <code>sh reproduce.sh</code> in the checkout of the project.</p>");
     }
+}
+
+fn state_title(run: &Run, case: Option<&CaseResult>) -> String {
+    format!(
+        "State of {} when the deadline of {} had passed",
+        text::run_name(run),
+        case.map_or(OF_THE_RUN.to_owned(), |c| text::line(&c.name)),
+    )
 }
 
 fn class_of(verdict: Verdict) -> &'static str {
