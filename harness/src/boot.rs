@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use protocol::{Event, Outcome};
 
 use crate::{
+    detectors::Watched,
     exec::{POLL, describe, was_killed},
     interrupt,
     post_mortem::{self, Answer},
@@ -61,6 +62,8 @@ pub struct Observed {
     pub kernel: Option<String>,
     /// Build ID of the kernel that ran, as the guest read it.
     pub build_id: Option<String>,
+    /// What looked for bugs in it.
+    pub watched: Watched,
     /// Cases that the guest said it would run.
     pub announced: Vec<String>,
     /// Cases that the guest said it started.
@@ -116,11 +119,13 @@ impl Observed {
                 kernel,
                 build_id,
                 cases,
+                detectors,
                 ..
             } => {
                 self.kernel = Some(kernel);
                 self.build_id = build_id;
                 self.announced = cases;
+                self.watched.at_hello = Some(detectors);
             }
             Event::CaseStart { case } => self.started.push(case),
             Event::CaseEnd {
@@ -133,7 +138,8 @@ impl Observed {
             Event::Metric { name, value, unit } => {
                 self.metrics.push(Metric { name, value, unit });
             }
-            Event::Log { .. } | Event::Done { .. } => {}
+            Event::Done { detectors, .. } => self.watched.at_done = Some(detectors),
+            Event::Log { .. } => {}
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     judge::{Seen, judge, run_verdict},
     results::{CaseResult, OF_THE_RUN, Run, STATE_OF},
     run::Job,
-    splat::{Decoder, Splat},
+    splat::{Decoder, Report, Splat},
     verdict::Verdict,
 };
 
@@ -70,6 +70,8 @@ impl Collected {
         let gone = seen.scan.is_gone();
         let dropped = seen.scan.dropped().map(str::to_owned);
         let reports = seen.scan.finish();
+        let bad_reports = |r: &Report| job.allowed.allow(&r.splat, job.base).is_none();
+        let blind = seen.watched.lacks(reports.iter().any(bad_reports));
         let mut fatal_outside = false;
         for name in batch.iter().filter(|c| seen.started.contains(c)) {
             let entry = &mut self.seen.entry(name.clone()).or_default();
@@ -184,6 +186,9 @@ impl Collected {
                 "nothing came over the console: a report of the kernel would not have been seen"
                     .into(),
             );
+        }
+        if let Some(blind) = blind {
+            self.bad(Verdict::Lost, blind);
         }
         if let Some(unmarked) = unmarked {
             self.bad(Verdict::Lost, format!("`{unmarked}` left no mark on the console at its start, or none at its end: a report of the kernel would not have been seen"));
@@ -303,7 +308,9 @@ fn same_cases(announced: &[String], given: &[String], in_any_order: bool) -> boo
 
 #[cfg(test)]
 mod tests {
-    use protocol::{Arm, CaseInfo, Event, Failure, MARK_END, MARK_START, Outcome, Record, VERSION};
+    use protocol::{
+        Arm, CaseInfo, Detector, Event, Failure, MARK_END, MARK_START, Outcome, Record, VERSION,
+    };
 
     use super::*;
     use crate::{
@@ -320,6 +327,7 @@ mod tests {
             kernel: "6.12.1".into(),
             build_id: Some("0a".into()),
             cases: NAMES.map(str::to_owned).into(),
+            detectors: [Detector::Lockdep].into(),
         }];
         for case in NAMES {
             events.push(Event::CaseStart { case: case.into() });
@@ -330,7 +338,10 @@ mod tests {
                 duration_us: 5,
             });
         }
-        events.push(Event::Done { cases: 3 });
+        events.push(Event::Done {
+            cases: 3,
+            detectors: [Detector::Lockdep].into(),
+        });
         let line = |(seq, event)| {
             let record = Record {
                 seq,
@@ -399,6 +410,7 @@ mod tests {
             background: false,
         };
         let mut seen = Observed::default();
+        seen.watched.promised = [Detector::Lockdep].into();
         let mut stream = Stream::default();
         for event in stream.push(events) {
             seen.take(event);
@@ -500,6 +512,22 @@ mod tests {
                 "the console ends after {length} of {} bytes",
                 whole.len()
             );
+        }
+    }
+
+    /// Verify that no guest is good in whose kernel something that looks for bugs
+    /// had not begun to, or had stopped.
+    #[test]
+    fn a_blind_detector_is_not_good() {
+        let console = console().concat();
+        let records = all_pass();
+        for at in [0, records.len() - 1] {
+            let text = String::from_utf8(records[at].clone()).unwrap();
+            let mut blind = records.clone();
+            blind[at] = text.replace("[\"lockdep\"]", "[]").into_bytes();
+            assert_ne!(blind[at], records[at]);
+            let run = run(&blind.concat(), &console);
+            assert!(!is_good(&run) && run.why.contains("lockdep"), "{}", run.why);
         }
     }
 

@@ -19,6 +19,7 @@ pub mod collect;
 pub mod config;
 #[cfg(test)]
 mod damage;
+pub mod detectors;
 pub mod disturb;
 pub mod docs;
 pub mod exec;

@@ -101,7 +101,7 @@ impl Stream {
                 (started.as_deref() != Some(case))
                     .then(|| format!("`{case}` ended without having started"))
             }
-            Event::Done { cases } => {
+            Event::Done { cases, .. } => {
                 self.done = true;
                 (*cases != self.ended || self.running.is_some())
                     .then(|| format!("`done` after {cases} cases, and {} had ended", self.ended))
@@ -157,6 +157,13 @@ mod tests {
             .collect()
     }
 
+    fn done(cases: u64) -> Event {
+        Event::Done {
+            cases,
+            detectors: BTreeSet::new(),
+        }
+    }
+
     fn whole() -> Vec<u8> {
         lines(vec![
             Event::Hello {
@@ -164,6 +171,7 @@ mod tests {
                 kernel: "k".into(),
                 build_id: None,
                 cases: vec!["a".into()],
+                detectors: BTreeSet::new(),
             },
             Event::CaseStart { case: "a".into() },
             Event::CaseEnd {
@@ -171,7 +179,7 @@ mod tests {
                 outcome: Outcome::Pass,
                 duration_us: 1,
             },
-            Event::Done { cases: 1 },
+            done(1),
         ])
     }
 
@@ -229,6 +237,7 @@ mod tests {
             protocol: VERSION,
             kernel: "k".into(),
             build_id: None,
+            detectors: BTreeSet::new(),
             cases: cases.iter().map(|c| (*c).to_owned()).collect(),
         };
         let start = |case: &str| Event::CaseStart { case: case.into() };
@@ -237,7 +246,6 @@ mod tests {
             outcome: Outcome::Pass,
             duration_us: 1,
         };
-        let done = |cases| Event::Done { cases };
         let whole = |events| lacks(&lines(events));
         let good = vec![
             hello(&["a", "b"]),

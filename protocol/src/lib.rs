@@ -13,10 +13,10 @@ mod case;
 mod event;
 
 pub use case::{Arm, CaseInfo, Expect, Expectation, reason};
-pub use event::{Event, Failure, Outcome, Record};
+pub use event::{Detector, Event, Failure, Outcome, Record};
 
 /// Changed whenever a record of one version cannot be read by the other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the virtio-serial port, as `/sys/class/virtio-ports/*/name` shows it.
 pub const PORT: &str = "redirect-peer.events";

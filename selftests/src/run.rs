@@ -137,7 +137,7 @@ fn all(
     }
     let mut report = Report::open(port)?;
     bpf::keep_log();
-    leaks::prepare();
+    leaks::prepare()?;
     leaks::forget()?;
     report.hello(chosen.iter().map(|c| c.name.clone()).collect())?;
     let mut spans = Vec::new();
@@ -161,9 +161,7 @@ fn all(
     for figure in figures()? {
         report.send(figure)?;
     }
-    report.send(Event::Done {
-        cases: chosen.len() as u64,
-    })?;
+    report.done(chosen.len() as u64)?;
     Ok(if report.failed() == 0 {
         ExitCode::SUCCESS
     } else {

@@ -154,7 +154,7 @@ pub(crate) fn load(args: &Args) -> Result<ExitCode> {
             }
         }
     }
-    report.send(Event::Done { cases: 0 })?;
+    report.done(0)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ use protocol::{Event, Failure, Outcome, Record, reason};
 
 use super::kernel::provoke;
 use crate::{
+    detectors,
     fail::{Verdict, failed},
     report,
 };
@@ -47,6 +48,14 @@ pub(super) fn ended(case: &str) -> Event {
         case: case.into(),
         outcome: Outcome::Pass,
         duration_us: 1,
+    }
+}
+
+/// The event that one case ended, and nothing comes after it.
+pub(super) fn done() -> Event {
+    Event::Done {
+        cases: 1,
+        detectors: detectors::at_work(),
     }
 }
 

@@ -7,10 +7,10 @@ mod kernel;
 
 use std::{thread, time::Duration};
 
-use protocol::{Event, reason};
+use protocol::reason;
 
 use self::{
-    guest::{ended, port, records, scaled},
+    guest::{done, ended, port, records, scaled},
     kernel::{provoke, write},
 };
 use super::Case;
@@ -105,12 +105,10 @@ const FAULTS: &[Fault] = &[
         std::process::exit(0)
     }),
     ("fault_done_too_early", 2_000, || {
-        let done = Event::Done { cases: 1 };
-        records(2, &[ended("fault_done_too_early"), done])?;
+        records(2, &[ended("fault_done_too_early"), done()])?;
         std::process::exit(0)
     }),
     ("fault_done_twice", 2_000, || {
-        let done = || Event::Done { cases: 1 };
         records(2, &[ended("fault_done_twice"), done(), done()])?;
         std::process::exit(0)
     }),
