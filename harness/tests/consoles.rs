@@ -232,6 +232,51 @@ fn allowlist_covers_boot_lines() {
     }
 }
 
+/// Verify that whatever a program left on the console, the kernel's line behind it
+/// is read as its own, and nothing that a program wrote is taken for the kernel's.
+#[test]
+fn what_a_program_left_hides_nothing() {
+    for left in [
+        "",
+        "half a line",
+        "\r",
+        "\r\r\n\r",
+        "\0\0\0",
+        "\u{1b}",
+        "\u{1b}[",
+        "\u{1b}[1;3",
+        "\u{1b}(",
+        "\u{1b}]0;title",
+        "\u{9b}1",
+        "\u{202e}",
+        "[",
+        "[    9.9",
+        "[    9.99999] redirect-peer: case end a",
+        "redirect-peer: case end a",
+        "redirect-peer: case start b\r",
+        "reboot: Power down",
+    ] {
+        for line in [
+            "unregister_netdevice: waiting for eth0 to become free. Usage count = 2",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "BUG: workqueue lockup - pool cpus=0",
+        ] {
+            let console = format!(
+                "[    1.000000] redirect-peer: case start a\n{left}[    2.000000] {line}\n"
+            );
+            let mut scanner = Scanner::default();
+            scanner.push(console.as_bytes());
+            assert!(!scanner.is_gone(), "{left:?}");
+            let reports = scanner.finish();
+            let seen: Vec<String> = reports.iter().map(shown).collect();
+            assert!(
+                seen.len() == 1 && seen[0].ends_with(" a 1"),
+                "{left:?} hides {line}: {seen:?}"
+            );
+        }
+    }
+}
+
 /// Numbers that are the same in every run.
 struct Random(u64);
 
