@@ -409,12 +409,26 @@ pub struct Faults {
     /// How often to try them all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub times: u32,
+    /// The kernel: one that can be told to crash, or one that besides looks for bugs, with what only it finds
+    #[arg(long, value_enum, default_value_t = FaultyKernel::Faulty, value_name = "F")]
+    pub flavor: FaultyKernel,
     /// Only those that have this in their description
     #[arg(value_name = "WORDS")]
     pub only: Option<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `--flavor` of `faults`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FaultyKernel {
+    /// Can be told to crash.
+    Faulty,
+    /// And has KASAN, kmemleak, lockdep and reference trackers.
+    Debug,
+    /// And has KCSAN.
+    Kcsan,
 }
 
 /// `disturb`.

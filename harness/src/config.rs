@@ -17,14 +17,12 @@ use crate::{
 pub struct Fragment(BTreeMap<String, String>);
 
 impl Fragment {
-    /// The fragments of a flavor: `default.config`, then the flavor's own.
-    /// A base leaves out what it lacks and adds what it needs besides.
+    /// The fragments of a flavor: `default.config`, then the flavor's own; those of
+    /// `debug+faulty` are both. A base leaves out what it lacks and adds what it needs besides.
     pub fn of_flavor(project: &Project, flavor: &str, base: &Base) -> Result<Self> {
         let mut merged = Self::default();
         let mut names = vec!["default"];
-        if flavor != "default" {
-            names.push(flavor);
-        }
+        names.extend(flavor.split('+').filter(|name| *name != "default"));
         for name in names {
             let path = project.path(format!("vm/config/{name}.config"));
             let text = fs::read_to_string(&path)

@@ -202,7 +202,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
         .collect();
     let mut runs = at_once(&jobs, session.guests(), &session.progress)?;
     for time in 1..=request.retry {
-        again(&jobs, &mut runs, time, &console, session)?;
+        again(&jobs, &mut runs, time, &|name| console.path(name), session)?;
     }
     // A request for some of the cases does not show what all of them need.
     let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
@@ -229,11 +229,12 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
 
 /// Runs what came to something bad and has not been good since once more, in a
 /// fresh guest for each run, and notes beside the first verdict what it came to.
-fn again(
+/// `keep` says where a console of some name is kept.
+pub(crate) fn again(
     jobs: &[Job<'_>],
     runs: &mut [results::Run],
     time: u32,
-    console: &Consoles,
+    keep: &dyn Fn(&str) -> Result<PathBuf>,
     session: &Session,
 ) -> Result<()> {
     let is_open = |c: &CaseResult| !c.verdict.is_good() && !c.is_flaky();
@@ -256,7 +257,7 @@ fn again(
             .collect();
         let name = job.console.file_stem().unwrap_or_default();
         let name = format!("{}-again-{time}.log", name.to_string_lossy());
-        open.push((at, cases, console.path(&name)?));
+        open.push((at, cases, keep(&name)?));
     }
     let more: Vec<Job<'_>> = open
         .iter()

@@ -33,3 +33,6 @@ pub const MARK_END: &str = "redirect-peer: case end ";
 /// The kernel parameter by which the host tells a guest that is to be slow, or
 /// silent, on purpose how many times its deadlines are stretched; an integer follows.
 pub const SCALE: &str = "redirect_peer.scale=";
+
+/// The kernel parameter by which the host has a case fail that is to fail only then.
+pub const FAIL: &str = "redirect_peer.fail";

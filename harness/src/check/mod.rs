@@ -15,7 +15,7 @@ use protocol::Arm;
 
 use crate::{
     cases,
-    cli::{ArmFlag, Check, Common, Verify},
+    cli::{ArmFlag, Check, Common, FaultyKernel, Verify},
     disturb::{self, Came, Trial},
     exec::Program,
     fail, faults, mutate,
@@ -119,7 +119,9 @@ pub fn check(request: &Check) -> Result<u8> {
             count.trial("read by others", &trial);
         }
         kernels(&mut session, &request.common, &mut count)?;
-        for (what, wrong) in faults::try_all(&session, None).context("misbehaving guests")? {
+        for (what, wrong) in
+            faults::try_all(&session, FaultyKernel::Faulty, None).context("misbehaving guests")?
+        {
             count.one(&format!("misbehaving guest: {what}"), wrong.is_none());
             if let Some(wrong) = wrong {
                 println!("     {wrong}");
