@@ -390,14 +390,14 @@ impl Watch {
 
 /// A file that grows, read as far as it has come.
 #[derive(Debug)]
-struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     file: File,
     length: u64,
 }
 
 impl Tail {
-    fn open(path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         Ok(Self {
             path,
@@ -407,7 +407,7 @@ impl Tail {
     }
 
     /// What has come since the last time, a bounded piece of it.
-    fn read(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn read(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(self.length))?;
         (&self.file)

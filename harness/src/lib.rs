@@ -16,6 +16,7 @@ mod ccache;
 pub mod check;
 pub mod cli;
 pub mod collect;
+pub mod command;
 pub mod config;
 #[cfg(test)]
 mod damage;
