@@ -163,6 +163,7 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     /// Verify that a later fragment has the last word and that a symbol may be turned off.
     #[test]
@@ -200,6 +201,24 @@ mod tests {
             other.unmet("CONFIG_A=y\nCONFIG_B=m\n"),
             ["CONFIG_A=n became y"]
         );
+    }
+
+    /// Verify that of a damaged fragment is asked for what it says, and nothing that
+    /// make would read as something else.
+    #[test]
+    fn damaged_fragments_do_no_harm() {
+        let text = include_str!("../../vm/config/debug.config");
+        let mut read = 0;
+        Damage::texts(3_000, text, |damaged| {
+            let mut f = Fragment::default();
+            if f.merge(damaged).is_ok() {
+                read += 1;
+                let mut again = Fragment::default();
+                again.merge(&f.text()).unwrap();
+                assert_eq!(f, again);
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 
     /// Verify that a damaged fragment is refused rather than half read.

@@ -18,8 +18,7 @@ pub mod cli;
 pub mod collect;
 pub mod command;
 pub mod config;
-#[cfg(test)]
-mod damage;
+pub mod damage;
 pub mod detectors;
 pub mod disturb;
 pub mod docs;

@@ -145,6 +145,7 @@ mod tests {
     use protocol::Outcome;
 
     use super::*;
+    use crate::damage::Damage;
 
     fn lines(events: Vec<Event>) -> Vec<u8> {
         let records = events.into_iter().enumerate().map(|(seq, event)| Record {
@@ -297,19 +298,13 @@ mod tests {
     #[test]
     fn damage_is_survived() {
         let whole = whole();
-        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut damage = Damage::new();
         for _ in 0..20_000 {
             let mut bytes = whole.clone();
-            let at = random() as usize % bytes.len();
-            bytes[at] = random() as u8;
+            let at = damage.below(bytes.len());
+            bytes[at] = damage.below(256) as u8;
             lacks(&bytes);
-            let noise: Vec<u8> = (0..64).map(|_| random() as u8).collect();
+            let noise: Vec<u8> = (0..64).map(|_| damage.below(256) as u8).collect();
             assert!(lacks(&noise).is_some());
         }
     }

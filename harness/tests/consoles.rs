@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use harness::splat::{Allowlist, Report, Scanner};
+use harness::{
+    damage::Damage,
+    splat::{Allowlist, Report, Scanner},
+};
 
 fn bytes(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -277,41 +280,29 @@ fn what_a_program_left_hides_nothing() {
     }
 }
 
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 as usize
-    }
-}
-
 /// Verify that no damage makes the scanner panic, and that what it keeps is bounded.
 #[test]
 fn damaged_consoles_are_survived() {
     let all: Vec<u8> = HOLDS.iter().flat_map(|(name, _)| bytes(name)).collect();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut damage = Damage::new();
     for _ in 0..60 {
         let mut damaged = all.clone();
         for _ in 0..200 {
-            let at = random.next() % damaged.len();
-            match random.next() % 5 {
-                0 => damaged[at] = random.next() as u8,
+            let at = damage.below(damaged.len());
+            match damage.below(5) {
+                0 => damaged[at] = damage.below(256) as u8,
                 1 => damaged[at] = b'\n',
-                2 => drop(damaged.drain(at..(at + random.next() % 200).min(damaged.len()))),
+                2 => drop(damaged.drain(at..(at + damage.below(200)).min(damaged.len()))),
                 3 => damaged.truncate(at.max(damaged.len() - 500)),
                 _ => {
-                    let piece = damaged[at..(at + random.next() % 500).min(damaged.len())].to_vec();
-                    let to = random.next() % damaged.len();
+                    let piece = damaged[at..(at + damage.below(500)).min(damaged.len())].to_vec();
+                    let to = damage.below(damaged.len());
                     damaged.splice(to..to, piece);
                 }
             }
         }
         let mut scanner = Scanner::default();
-        for piece in damaged.chunks(1 + random.next() % 5000) {
+        for piece in damaged.chunks(1 + damage.below(5000)) {
             scanner.push(piece);
         }
         check_bounds(&scanner.finish());
@@ -320,13 +311,13 @@ fn damaged_consoles_are_survived() {
 
 /// Verify that one wrong byte hides no more than the report it is in.
 #[test]
-fn one_wrong_byte_hides_one_report() {
+fn one_damaged_byte_hides_one_report() {
     let whole = bytes("multi");
-    let mut random = Random(7);
+    let mut damage = Damage::new();
     for _ in 0..2_000 {
         let mut damaged = whole.clone();
-        let at = random.next() % damaged.len();
-        damaged[at] = random.next() as u8;
+        let at = damage.below(damaged.len());
+        damaged[at] = damage.below(256) as u8;
         assert!(scan(&damaged).len() >= 4, "byte {at}");
     }
 }
