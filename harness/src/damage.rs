@@ -22,7 +22,12 @@ impl Damage {
     )]
     pub fn new() -> Self {
         let seed = std::env::var(SEED).ok().and_then(|s| s.parse().ok());
-        let seed = seed.unwrap_or(0x2545_f491_4f6c_dd1d_u64).max(1);
+        Self::of(seed.unwrap_or(0x2545_f491_4f6c_dd1d))
+    }
+
+    /// Of a seed; 0 is none, and is taken for 1.
+    pub fn of(seed: u64) -> Self {
+        let seed = seed.max(1);
         Self { seed, state: seed }
     }
 

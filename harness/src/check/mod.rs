@@ -2,6 +2,7 @@
 //! `check`: the project's own tests, everything. What CI runs.
 
 mod at_once;
+mod fuzz;
 mod readers;
 
 use std::{
@@ -108,6 +109,9 @@ impl Count {
 pub fn check(request: &Check) -> Result<u8> {
     let start = Instant::now();
     let mut session = Session::open(&request.common)?;
+    if let Some(minutes) = request.fuzz {
+        return fuzz::fuzz(&session, minutes);
+    }
     let mut count = Count::default();
     tools(&session, &mut count)?;
     unit_tests(&session, &mut count)?;
