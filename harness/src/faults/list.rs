@@ -318,7 +318,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "a CPU spins with interrupts on",
         Verdict::Hang,
         &[
-            "in lkdtm_SOFTLOCKUP+",
+            // With interrupts on, the registers may be those of an interrupt's
+            // handler: of the kernel's own reports one names the function.
+            "lkdtm_SOFTLOCKUP+",
             "soft lockup",
             "stall",
             "Showing all locks held",
