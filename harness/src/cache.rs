@@ -78,6 +78,18 @@ impl Cache {
         Ok(cache)
     }
 
+    /// Removes what a run left half written that was killed: the lock is held, so
+    /// nobody writes it now.
+    pub fn sweep(&self) {
+        for path in unfinished(&self.dir) {
+            let _ = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else {
+                fs::remove_file(&path)
+            };
+        }
+    }
+
     fn check_layout(&self) -> Result<()> {
         let path = self.dir.join("layout");
         match fs::read_to_string(&path) {
@@ -155,6 +167,38 @@ fn refuse_other(dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Folders that others write, in ways of their own, or that hold as many files as
+/// a kernel has.
+const NOT_OURS: [&str; 4] = ["apt", "ccache", "objects", "sources"];
+
+/// As deep as files of ours are: `src/6.12/patched/.build-default/.tmp-x`.
+const DEEPEST: usize = 4;
+
+/// What was being written below a cache folder: temporary files and folders, and in
+/// repositories the locks of git.
+pub(crate) fn unfinished(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    unfinished_below(dir, 0, false, &mut found);
+    found
+}
+
+fn unfinished_below(dir: &Path, depth: usize, in_repo: bool, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // Of a link itself: what it leads to may be another cache's.
+        let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+        if name.starts_with(TEMPORARY) || (in_repo && !is_dir && name.ends_with(".lock")) {
+            found.push(entry.path());
+        } else if is_dir && in_repo && name == "objects" {
+            unfinished_below(&entry.path().join("info"), DEEPEST, in_repo, found);
+        } else if is_dir && depth < DEEPEST && !NOT_OURS.contains(&&*name) {
+            let in_repo = in_repo || (depth == 0 && name == "trees");
+            unfinished_below(&entry.path(), depth + 1, in_repo, found);
+        }
+    }
 }
 
 pub(crate) fn lock(mut file: File, dir: &Path) -> Result<Flock<File>> {
@@ -311,6 +355,49 @@ mod tests {
         assert_eq!(crate::fail::status(&error), crate::fail::REQUEST);
         assert!(error.to_string().contains("`thesis`"), "{error}");
         assert!(!dir.path().join("lock").exists());
+    }
+
+    /// Verify that everything that a run may leave half written is gone after a
+    /// sweep, and nothing else, nor what a link leads to.
+    #[test]
+    fn only_what_is_half_written_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let make = |below: &str| {
+            let path = dir.path().join(below);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "x").unwrap();
+            path
+        };
+        let left = [
+            ".tmp-a",
+            "trees/6.12/.tmp-b/index",
+            "trees/6.12/objects/info/.tmp-c",
+            "trees/6.12/refs/heads/base.lock",
+            "trees/6.12/worktrees/patched/index.lock",
+            "src/6.12/patched/.build-default/.tmp-d",
+            "bisect/one/.tmp-e",
+        ]
+        .map(make);
+        let whole = [
+            "accel-1.json",
+            "trees/6.12/refs/heads/base",
+            "trees/6.12/objects/ab/tmp_obj",
+            "src/6.12/patched/Cargo.lock",
+            "ccache/1/.tmp-stats",
+            "elsewhere/.other",
+        ]
+        .map(make);
+        let other = tempfile::tempdir().unwrap();
+        let theirs = other.path().join(".tmp-theirs");
+        fs::write(&theirs, "x").unwrap();
+        std::os::unix::fs::symlink(other.path(), dir.path().join("trees/7.3")).unwrap();
+        assert_eq!(unfinished(dir.path()).len(), left.len());
+        cache.sweep();
+        assert!(unfinished(dir.path()).is_empty());
+        assert!(left.iter().all(|p| !p.exists()));
+        assert!(whole.iter().all(|p| p.exists()) && theirs.exists());
+        assert!(dir.path().join("lock").exists());
     }
 
     /// Verify that a lack of space is said before anything is begun.

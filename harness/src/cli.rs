@@ -236,6 +236,12 @@ pub struct Check {
     /// Leave out what boots a kernel
     #[arg(long)]
     pub quick: bool,
+    /// Nothing but the tests that damage what is parsed, each round with other damage, for so long
+    #[arg(long, value_name = "MINUTES", conflicts_with = "quick")]
+    pub fuzz: Option<u64>,
+    /// A trial of the harness itself that cannot be made on this machine counts as failed
+    #[arg(long)]
+    pub deny_skips: bool,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
@@ -413,12 +419,26 @@ pub struct Faults {
     /// How often to try them all
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub times: u32,
+    /// The kernel: one that can be told to crash, or one that besides looks for bugs, with what only it finds
+    #[arg(long, value_enum, default_value_t = FaultyKernel::Faulty, value_name = "F")]
+    pub flavor: FaultyKernel,
     /// Only those that have this in their description
     #[arg(value_name = "WORDS")]
     pub only: Option<String>,
     /// Flags that every command has.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `--flavor` of `faults`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FaultyKernel {
+    /// Can be told to crash.
+    Faulty,
+    /// And has KASAN, kmemleak, lockdep and reference trackers.
+    Debug,
+    /// And has KCSAN.
+    Kcsan,
 }
 
 /// `disturb`.
@@ -708,11 +728,59 @@ pub struct Clean {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     /// Verify that no two flags of a command are the same.
     #[test]
     fn flags_are_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// Verify that every command in the files for CI and in the README is one.
+    #[test]
+    fn written_commands_are_commands() {
+        for (file, text, least) in [
+            ("README.md", include_str!("../../README.md"), 25),
+            (
+                "GitHub's",
+                include_str!("../../.github/workflows/redirect-peer.yml"),
+                10,
+            ),
+            ("GitLab's", include_str!("../../.gitlab-ci.yml"), 10),
+            (".ci/run", include_str!("../../.ci/run"), 1),
+        ] {
+            let mut commands = 0;
+            for line in text.lines() {
+                let Some((before, command)) = line.split_once("cargo harness ") else {
+                    continue;
+                };
+                let line = command
+                    .replace("${{ matrix.base }}", "6.12")
+                    .replace(['\'', '"'], "");
+                // Prose names commands between ticks, or says so in the middle of a line.
+                let command = line
+                    .split(['`', '#', '|', '\\', '\''])
+                    .next()
+                    .unwrap_or_default();
+                let words: Vec<&str> = command.split_whitespace().collect();
+                let first = words
+                    .first()
+                    .is_some_and(|w| w.starts_with(char::is_lowercase));
+                let name = before.trim().ends_with("name:");
+                if !first || name || before.contains('#') {
+                    continue;
+                }
+                commands += 1;
+                let parsed = super::Cli::try_parse_from(["harness"].iter().chain(&words));
+                // Of the README some words are left out: only what is there is to be right.
+                if let Err(e) = parsed
+                    && e.kind() != clap::error::ErrorKind::DisplayHelp
+                    && e.kind() != clap::error::ErrorKind::MissingRequiredArgument
+                {
+                    panic!("{file}: {command}: {e}");
+                }
+            }
+            assert!(commands >= least, "{file} has {commands}");
+        }
     }
 }

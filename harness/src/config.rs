@@ -17,14 +17,12 @@ use crate::{
 pub struct Fragment(BTreeMap<String, String>);
 
 impl Fragment {
-    /// The fragments of a flavor: `default.config`, then the flavor's own.
-    /// A base leaves out what it lacks and adds what it needs besides.
+    /// The fragments of a flavor: `default.config`, then the flavor's own; those of
+    /// `debug+faulty` are both. A base leaves out what it lacks and adds what it needs besides.
     pub fn of_flavor(project: &Project, flavor: &str, base: &Base) -> Result<Self> {
         let mut merged = Self::default();
         let mut names = vec!["default"];
-        if flavor != "default" {
-            names.push(flavor);
-        }
+        names.extend(flavor.split('+').filter(|name| *name != "default"));
         for name in names {
             let path = project.path(format!("vm/config/{name}.config"));
             let text = fs::read_to_string(&path)
@@ -165,6 +163,7 @@ fn parse_line(line: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::damage::Damage;
 
     /// Verify that a later fragment has the last word and that a symbol may be turned off.
     #[test]
@@ -202,6 +201,24 @@ mod tests {
             other.unmet("CONFIG_A=y\nCONFIG_B=m\n"),
             ["CONFIG_A=n became y"]
         );
+    }
+
+    /// Verify that of a damaged fragment is asked for what it says, and nothing that
+    /// make would read as something else.
+    #[test]
+    fn damaged_fragments_do_no_harm() {
+        let text = include_str!("../../vm/config/debug.config");
+        let mut read = 0;
+        Damage::texts(3_000, text, |damaged| {
+            let mut f = Fragment::default();
+            if f.merge(damaged).is_ok() {
+                read += 1;
+                let mut again = Fragment::default();
+                again.merge(&f.text()).unwrap();
+                assert_eq!(f, again);
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 
     /// Verify that a damaged fragment is refused rather than half read.

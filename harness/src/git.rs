@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{cache::write_whole, exec::Program, request};
+use crate::{
+    cache::{TEMPORARY, write_whole},
+    exec::Program,
+    request,
+};
 
 /// In a worktree: the commit that was checked out to the end.
 const CHECKED_OUT: &str = ".redirect-peer-checkout";
@@ -101,9 +105,17 @@ impl Repo {
             .success_or_none()
     }
 
+    /// A folder for an index and the like; the next run removes it if this one is killed.
+    fn scratch(&self) -> Result<tempfile::TempDir> {
+        tempfile::Builder::new()
+            .prefix(TEMPORARY)
+            .tempdir_in(&self.dir)
+            .context("making a scratch index")
+    }
+
     /// Commits everything below `tree` as a commit without parents.
     pub fn import(&self, tree: &Path, subject: &str) -> Result<String> {
-        let scratch = tempfile::tempdir_in(&self.dir).context("making a scratch index")?;
+        let scratch = self.scratch()?;
         let git = |args: &[&str]| {
             self.git(args)
                 .env("GIT_INDEX_FILE", scratch.path().join("index"))
@@ -143,7 +155,7 @@ impl Repo {
         if let Some(commit) = self.commit(&known)? {
             return Ok(commit);
         }
-        let scratch = tempfile::tempdir_in(&self.dir).context("making a scratch index")?;
+        let scratch = self.scratch()?;
         let message = scratch.path().join("message");
         let diff = scratch.path().join("diff");
         let split = std::fs::File::open(patch)?;

@@ -17,15 +17,22 @@ extern "C" fn note(_: i32) {
 
 /// Has the signals noted from now on instead of ending the process.
 pub fn install() -> Result<()> {
-    // A second signal ends the process at once: the flag may be looked at late.
-    let action = SigAction::new(
-        SigHandler::Handler(note),
-        SaFlags::SA_RESETHAND,
-        SigSet::empty(),
-    );
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    let catch = |signal: Signal, flags| {
+        let action = SigAction::new(SigHandler::Handler(note), flags, SigSet::empty());
         // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
-        unsafe { sigaction(signal, &action) }.with_context(|| format!("catching {signal}"))?;
+        unsafe { sigaction(signal, &action) }.with_context(|| format!("catching {signal}"))
+    };
+    // A second one ends the process at once: the flag may be looked at late.
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        catch(signal, SaFlags::SA_RESETHAND)?;
+    }
+    // Nobody asked twice when a terminal is closed: the kernel tells whoever is in
+    // front, a shell tells its jobs, and its own end tells them once more.
+    let before = catch(Signal::SIGHUP, SaFlags::empty())?;
+    if matches!(before.handler(), SigHandler::SigIgn) {
+        // Started by nohup: it is to go on.
+        // SAFETY: ignoring a signal runs no code.
+        unsafe { sigaction(Signal::SIGHUP, &before) }.context("ignoring a closed terminal")?;
     }
     Ok(())
 }

@@ -16,9 +16,10 @@ mod ccache;
 pub mod check;
 pub mod cli;
 pub mod collect;
+pub mod command;
 pub mod config;
-#[cfg(test)]
-mod damage;
+pub mod damage;
+pub mod detectors;
 pub mod disturb;
 pub mod docs;
 pub mod exec;

@@ -7,7 +7,7 @@ use clap::Parser;
 use harness::{
     bench, bisect, cases, check,
     cli::{Cli, Command, Series},
-    disturb, docs, exec, fail, faults, interrupt, mutate, one, series, stress, verify,
+    command, disturb, docs, exec, fail, faults, interrupt, mutate, one, series, stress, verify,
 };
 
 fn main() -> ExitCode {
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Command::Stress(request) => stress::stress(request),
         Command::Doctor(request) => one::doctor(request),
         Command::Build(request) => one::build(request),
-        Command::Run(request) => one::run(request),
+        Command::Run(request) => command::run(request),
         Command::Series(Series::Check(request)) => series::check(request),
         Command::Series(Series::Export(request)) => series::export(request),
         Command::Series(Series::Refresh(request)) => series::refresh(request),

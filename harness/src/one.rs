@@ -1,24 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The commands about one machine or one kernel: `doctor`, `build`, `run`, `clean`.
+//! The commands about one machine or one kernel: `doctor`, `build`, `clean`.
 
-use std::{
-    fs,
-    io::Write,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
     cache::Cache,
-    cli::{Build, Clean, Doctor, RunCommand},
-    exec::POLL,
-    fail, interrupt, request,
-    scratch::Scratch,
+    cli::{Build, Clean, Doctor},
+    fail, request,
     session::Session,
     setup,
-    vm::{SHARE, Spec},
 };
 
 /// `doctor`: says what the machine lacks.
@@ -51,74 +43,6 @@ pub fn build(request: &Build) -> Result<u8> {
     }
     session.progress.save(&session.cache)?;
     Ok(fail::GOOD)
-}
-
-/// `run`: runs a command in one kernel; gives the command's own exit status.
-pub fn run(request: &RunCommand) -> Result<u8> {
-    let one = &request.one;
-    let session = Session::open(&one.common)?;
-    let vng = session.virtme_ng()?;
-    let trees = session.trees(&one.source)?;
-    let [tree] = trees.as_slice() else {
-        return Err(request!("`run` takes one base"));
-    };
-    let commit = session.commit(tree, one.arm.into(), one.source.series.as_deref())?;
-    let kernel = session.kernel(tree, one.arm.into(), one.flavor(), &commit)?;
-    let choice = session.accel(&vng, &kernel.image)?;
-    let share = Scratch::new("what the guest sees")?;
-    write_script(share.path(), &request.argv)?;
-    let script = format!("exec /bin/sh {SHARE}/command");
-    let spec = Spec {
-        vng: &vng,
-        accel: choice.accel,
-        image: &kernel.image,
-        background: false,
-        cpus: 2,
-        memory_mib: 2048,
-        script: &script,
-        share: share.path(),
-        devices: Vec::new(),
-    };
-    let mut vm = spec.boot()?;
-    let start = Instant::now();
-    let mut shown = 0;
-    let status = loop {
-        let ended = vm.try_wait()?;
-        let output = fs::read(vm.output()).unwrap_or_default();
-        let _ = std::io::stdout().write_all(&output[shown.min(output.len())..]);
-        let _ = std::io::stdout().flush();
-        shown = output.len();
-        if let Some(status) = ended {
-            break status;
-        }
-        interrupt::check()?;
-        if start.elapsed() > Duration::from_secs(request.limit) {
-            bail!(
-                "the command did not end within {} s (--limit)",
-                request.limit
-            );
-        }
-        std::thread::sleep(POLL);
-    };
-    if shown == 0 && !status.success() {
-        let console = fs::read(vm.console()).unwrap_or_default();
-        crate::say!(
-            "{}",
-            crate::exec::tail(&String::from_utf8_lossy(&console), 20)
-        );
-    }
-    Ok(status.code().unwrap_or(i32::from(fail::COULD_NOT_TELL)) as u8)
-}
-
-/// The command as a script of its own: its words are data, and a kernel command
-/// line is no place for them.
-fn write_script(share: &Path, argv: &[std::ffi::OsString]) -> Result<()> {
-    let words: Vec<String> = argv
-        .iter()
-        .map(|a| format!("'{}'", a.to_string_lossy().replace('\'', r"'\''")))
-        .collect();
-    fs::write(share.join("command"), format!("exec {}\n", words.join(" ")))
-        .context("writing the command")
 }
 
 /// `clean`: removes the cache folder.

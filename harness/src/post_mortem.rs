@@ -27,8 +27,8 @@ const MOST_BYTES: u64 = 16 << 20;
 const LINES_BEFORE: usize = 200;
 const LINES_OF_TASKS: usize = 2_000;
 
-/// How what QEMU said of the CPUs begins.
-const REGISTERS: &str = "-- registers:";
+/// What comes before it says most: where each CPU was, and the held locks.
+pub const REGISTERS: &str = "-- registers:";
 
 /// Around the locks, from kernel/locking/lockdep.c.
 const LOCKS_BEGIN: &str = "Showing all locks held in the system:";

@@ -11,6 +11,7 @@ use crate::{
     accel::Accel,
     boot::{self, Deadlines, Observed},
     collect::Collected,
+    detectors,
     guest::Guest,
     kernel::Kernel,
     progress::Progress,
@@ -211,7 +212,7 @@ fn boot_once(
         devices: [&[Device::short_grace_periods()], job.devices].concat(),
     };
     step.at("booting");
-    let seen = boot::watch(&spec, &deadlines(job, left), job.console, step)?;
+    let mut seen = boot::watch(&spec, &deadlines(job, left), job.console, step)?;
     if let Some(said) = seen.not_started() {
         bail!(
             "no virtual machine was started, so nothing can be said of the kernel; {}: {said}",
@@ -220,6 +221,7 @@ fn boot_once(
     }
     if seen.kernel.is_some() {
         job.kernel.is_what_ran(seen.build_id.as_deref())?;
+        seen.watched.promised = detectors::promised(job.kernel)?;
     }
     Ok(seen)
 }

@@ -50,6 +50,7 @@ impl Session {
         setup::packages(common.offline, &progress)?;
         // What an earlier run left when it was killed.
         let _ = std::fs::remove_dir_all(cache.path("tmp"));
+        cache.sweep();
         scratch::sweep();
         Ok(Self {
             project,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the machine must have: Debian packages, and virtme-ng in an environment
-//! of its own. Only installing packages needs root, and nothing calls sudo.
+//! What the machine must have: Debian packages, and virtme-ng and kcidb-io in
+//! environments of their own. Only installing packages needs root, and nothing calls sudo.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ const NEEDS: &[Need] = &[
     need(
         "ca-certificates",
         &["/etc/ssl/certs/ca-certificates.crt"],
-        "fetches virtme-ng and crates",
+        "fetches virtme-ng, kcidb-io and crates",
     ),
     need(
         "ccache",
@@ -226,6 +226,29 @@ fn install_all(missing: &[&str], offline: bool, progress: &Progress) -> Result<(
     Ok(())
 }
 
+/// What a file in vm/ pins from PyPI by version and hash, in an environment of its own.
+#[derive(Clone, Copy)]
+struct Pinned {
+    /// The package that is wanted: the others of the file are what it needs.
+    name: &'static str,
+    /// The file, below the project.
+    pins: &'static str,
+    /// Something that it brings, below the environment.
+    seen_by: &'static str,
+}
+
+const VIRTME_NG: Pinned = Pinned {
+    name: "virtme-ng",
+    pins: "vm/virtme-ng.txt",
+    seen_by: "bin/virtme-run",
+};
+
+const KCIDB_IO: Pinned = Pinned {
+    name: "kcidb-io",
+    pins: "vm/kcidb-io.txt",
+    seen_by: "bin/python3",
+};
+
 /// virtme-ng, at the version and hash that vm/virtme-ng.txt pins.
 #[derive(Debug, Clone)]
 pub struct VirtmeNg {
@@ -243,40 +266,68 @@ impl VirtmeNg {
         offline: bool,
         progress: &Progress,
     ) -> Result<Self> {
-        let pin = project.path("vm/virtme-ng.txt");
-        let text =
-            std::fs::read_to_string(&pin).with_context(|| format!("reading {}", pin.display()))?;
-        let version =
-            pinned_version(&text).with_context(|| format!("{} pins no version", pin.display()))?;
-        // The environment refers to the Python it was made with.
-        let python = Program::new("python3").arg("--version").read()?;
-        let key = Key::new("virtme-ng").with(&text).with(&python).hex();
-        let dir = cache.path(format!("virtme-ng/{version}-{key}"));
-        let found = Self {
-            program: dir.join("bin/virtme-run"),
-            version,
-        };
-        // Written last: pip makes the program before it is done.
-        let whole = dir.join("whole");
-        if whole.is_file() {
-            return Ok(found);
-        }
-        if offline {
-            return Err(request!(
-                "virtme-ng {} is not in the cache, and --offline forbids fetching it: run once without --offline",
-                found.version
-            ));
-        }
-        let step = progress.begin("virtme-ng", &found.version);
-        install(&dir, &pin)
-            .and_then(|()| crate::cache::write_whole(&whole, b""))
-            .with_context(|| format!("installing virtme-ng {} from PyPI", found.version))?;
-        step.done(false);
-        Ok(found)
+        let (program, version) = VIRTME_NG.find(cache, project, offline, progress)?;
+        Ok(Self { program, version })
     }
 }
 
-fn install(dir: &Path, pin: &Path) -> Result<()> {
+/// A Python that has kcidb-io, at the versions and hashes that vm/kcidb-io.txt
+/// pins: only `check` needs it.
+pub(crate) fn kcidb_io(
+    cache: &Cache,
+    project: &Project,
+    offline: bool,
+    progress: &Progress,
+) -> Result<PathBuf> {
+    let (python, _) = KCIDB_IO.find(cache, project, offline, progress)?;
+    Ok(python)
+}
+
+impl Pinned {
+    /// What it brings, and its version; from the cache, or installed first.
+    fn find(
+        self,
+        cache: &Cache,
+        project: &Project,
+        offline: bool,
+        progress: &Progress,
+    ) -> Result<(PathBuf, String)> {
+        let pins = project.path(self.pins);
+        let text = std::fs::read_to_string(&pins)
+            .with_context(|| format!("reading {}", pins.display()))?;
+        let version = pinned_version(&text, self.name)
+            .with_context(|| format!("{} pins no version of {}", pins.display(), self.name))?;
+        // The environment refers to the Python it was made with.
+        let python = Program::new("python3").arg("--version").read()?;
+        let key = Key::new(self.name).with(&text).with(&python).hex();
+        let dir = cache.path(format!("{}/{version}-{key}", self.name));
+        let seen_by = dir.join(self.seen_by);
+        // Written last: pip makes the program before it is done.
+        let whole = dir.join("whole");
+        if whole.is_file() {
+            return Ok((seen_by, version));
+        }
+        if offline {
+            return Err(request!(
+                "{} {version} is not in the cache, and --offline forbids fetching it: run once without --offline",
+                self.name
+            ));
+        }
+        let step = progress.begin(self.name, &version);
+        install(&dir, &pins)
+            .and_then(|()| {
+                if !seen_by.is_file() {
+                    bail!("the package has no {}", self.seen_by);
+                }
+                crate::cache::write_whole(&whole, b"")
+            })
+            .with_context(|| format!("installing {} {version} from PyPI", self.name))?;
+        step.done(false);
+        Ok((seen_by, version))
+    }
+}
+
+fn install(dir: &Path, pins: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(dir);
     Program::new("python3")
         .args(["-m", "venv"])
@@ -292,17 +343,14 @@ fn install(dir: &Path, pin: &Path) -> Result<()> {
             "--no-deps",
             "--requirement",
         ])
-        .arg(pin)
-        .read()?;
-    if !dir.join("bin/virtme-run").is_file() {
-        bail!("the package has no virtme-run");
-    }
-    Ok(())
+        .arg(pins)
+        .read()
+        .map(drop)
 }
 
-fn pinned_version(text: &str) -> Option<String> {
+fn pinned_version(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|l| {
-        let rest = l.strip_prefix("virtme-ng==")?;
+        let rest = l.strip_prefix(name)?.strip_prefix("==")?;
         Some(rest.split_whitespace().next()?.to_owned())
     })
 }
@@ -315,9 +363,10 @@ mod tests {
     #[test]
     fn version_is_pinned() {
         assert_eq!(
-            pinned_version("# c\nvirtme-ng==1.42 --hash=sha256:ab\n").unwrap(),
+            pinned_version("# c\na==2\nb-c==1.42 --hash=sha256:ab\n", "b-c").unwrap(),
             "1.42"
         );
-        assert_eq!(pinned_version("virtme-ng>=1\n"), None);
+        assert_eq!(pinned_version("b-c>=1\n", "b-c"), None);
+        assert_eq!(pinned_version("b-c==1\n", "b"), None);
     }
 }

@@ -101,7 +101,7 @@ impl Stream {
                 (started.as_deref() != Some(case))
                     .then(|| format!("`{case}` ended without having started"))
             }
-            Event::Done { cases } => {
+            Event::Done { cases, .. } => {
                 self.done = true;
                 (*cases != self.ended || self.running.is_some())
                     .then(|| format!("`done` after {cases} cases, and {} had ended", self.ended))
@@ -145,6 +145,7 @@ mod tests {
     use protocol::Outcome;
 
     use super::*;
+    use crate::damage::Damage;
 
     fn lines(events: Vec<Event>) -> Vec<u8> {
         let records = events.into_iter().enumerate().map(|(seq, event)| Record {
@@ -157,6 +158,13 @@ mod tests {
             .collect()
     }
 
+    fn done(cases: u64) -> Event {
+        Event::Done {
+            cases,
+            detectors: BTreeSet::new(),
+        }
+    }
+
     fn whole() -> Vec<u8> {
         lines(vec![
             Event::Hello {
@@ -164,6 +172,7 @@ mod tests {
                 kernel: "k".into(),
                 build_id: None,
                 cases: vec!["a".into()],
+                detectors: BTreeSet::new(),
             },
             Event::CaseStart { case: "a".into() },
             Event::CaseEnd {
@@ -171,7 +180,7 @@ mod tests {
                 outcome: Outcome::Pass,
                 duration_us: 1,
             },
-            Event::Done { cases: 1 },
+            done(1),
         ])
     }
 
@@ -229,6 +238,7 @@ mod tests {
             protocol: VERSION,
             kernel: "k".into(),
             build_id: None,
+            detectors: BTreeSet::new(),
             cases: cases.iter().map(|c| (*c).to_owned()).collect(),
         };
         let start = |case: &str| Event::CaseStart { case: case.into() };
@@ -237,7 +247,6 @@ mod tests {
             outcome: Outcome::Pass,
             duration_us: 1,
         };
-        let done = |cases| Event::Done { cases };
         let whole = |events| lacks(&lines(events));
         let good = vec![
             hello(&["a", "b"]),
@@ -289,19 +298,13 @@ mod tests {
     #[test]
     fn damage_is_survived() {
         let whole = whole();
-        let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-        let mut random = move || {
-            seed ^= seed << 13;
-            seed ^= seed >> 7;
-            seed ^= seed << 17;
-            seed
-        };
+        let mut damage = Damage::new();
         for _ in 0..20_000 {
             let mut bytes = whole.clone();
-            let at = random() as usize % bytes.len();
-            bytes[at] = random() as u8;
+            let at = damage.below(bytes.len());
+            bytes[at] = damage.below(256) as u8;
             lacks(&bytes);
-            let noise: Vec<u8> = (0..64).map(|_| random() as u8).collect();
+            let noise: Vec<u8> = (0..64).map(|_| damage.below(256) as u8).collect();
             assert!(lacks(&noise).is_some());
         }
     }

@@ -4,7 +4,10 @@
 
 use std::path::Path;
 
-use harness::splat::{Allowlist, Report, Scanner};
+use harness::{
+    damage::Damage,
+    splat::{Allowlist, Report, Scanner},
+};
 
 fn bytes(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -247,15 +250,48 @@ fn allowlist_covers_boot_lines() {
     }
 }
 
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 as usize
+/// Verify that whatever a program left on the console, the kernel's line behind it
+/// is read as its own, and nothing that a program wrote is taken for the kernel's.
+#[test]
+fn what_a_program_left_hides_nothing() {
+    for left in [
+        "",
+        "half a line",
+        "\r",
+        "\r\r\n\r",
+        "\0\0\0",
+        "\u{1b}",
+        "\u{1b}[",
+        "\u{1b}[1;3",
+        "\u{1b}(",
+        "\u{1b}]0;title",
+        "\u{9b}1",
+        "\u{202e}",
+        "[",
+        "[    9.9",
+        "[    9.99999] redirect-peer: case end a",
+        "redirect-peer: case end a",
+        "redirect-peer: case start b\r",
+        "reboot: Power down",
+    ] {
+        for line in [
+            "unregister_netdevice: waiting for eth0 to become free. Usage count = 2",
+            "kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+            "BUG: workqueue lockup - pool cpus=0",
+        ] {
+            let console = format!(
+                "[    1.000000] redirect-peer: case start a\n{left}[    2.000000] {line}\n"
+            );
+            let mut scanner = Scanner::default();
+            scanner.push(console.as_bytes());
+            assert!(!scanner.is_gone(), "{left:?}");
+            let reports = scanner.finish();
+            let seen: Vec<String> = reports.iter().map(shown).collect();
+            assert!(
+                seen.len() == 1 && seen[0].ends_with(" a 1"),
+                "{left:?} hides {line}: {seen:?}"
+            );
+        }
     }
 }
 
@@ -263,25 +299,25 @@ impl Random {
 #[test]
 fn damaged_consoles_are_survived() {
     let all: Vec<u8> = HOLDS.iter().flat_map(|(name, _)| bytes(name)).collect();
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut damage = Damage::new();
     for _ in 0..60 {
         let mut damaged = all.clone();
         for _ in 0..200 {
-            let at = random.next() % damaged.len();
-            match random.next() % 5 {
-                0 => damaged[at] = random.next() as u8,
+            let at = damage.below(damaged.len());
+            match damage.below(5) {
+                0 => damaged[at] = damage.below(256) as u8,
                 1 => damaged[at] = b'\n',
-                2 => drop(damaged.drain(at..(at + random.next() % 200).min(damaged.len()))),
+                2 => drop(damaged.drain(at..(at + damage.below(200)).min(damaged.len()))),
                 3 => damaged.truncate(at.max(damaged.len() - 500)),
                 _ => {
-                    let piece = damaged[at..(at + random.next() % 500).min(damaged.len())].to_vec();
-                    let to = random.next() % damaged.len();
+                    let piece = damaged[at..(at + damage.below(500)).min(damaged.len())].to_vec();
+                    let to = damage.below(damaged.len());
                     damaged.splice(to..to, piece);
                 }
             }
         }
         let mut scanner = Scanner::default();
-        for piece in damaged.chunks(1 + random.next() % 5000) {
+        for piece in damaged.chunks(1 + damage.below(5000)) {
             scanner.push(piece);
         }
         check_bounds(&scanner.finish());
@@ -290,13 +326,13 @@ fn damaged_consoles_are_survived() {
 
 /// Verify that one wrong byte hides no more than the report it is in.
 #[test]
-fn one_wrong_byte_hides_one_report() {
+fn one_damaged_byte_hides_one_report() {
     let whole = bytes("multi");
-    let mut random = Random(7);
+    let mut damage = Damage::new();
     for _ in 0..2_000 {
         let mut damaged = whole.clone();
-        let at = random.next() % damaged.len();
-        damaged[at] = random.next() as u8;
+        let at = damage.below(damaged.len());
+        damaged[at] = damage.below(256) as u8;
         assert!(scan(&damaged).len() >= 4, "byte {at}");
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the guest says while it runs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// One line on the port.
@@ -30,6 +32,8 @@ pub enum Event {
         build_id: Option<String>,
         /// Names of the cases that will be run.
         cases: Vec<String>,
+        /// What looks for bugs in this kernel before the first case.
+        detectors: BTreeSet<Detector>,
     },
     /// A case begins. Nothing else runs until its `CaseEnd`.
     CaseStart {
@@ -63,7 +67,55 @@ pub enum Event {
     Done {
         /// How many `CaseEnd` events were sent.
         cases: u64,
+        /// What still looks for bugs in this kernel after the last one.
+        detectors: BTreeSet<Detector>,
     },
+}
+
+/// Something in a kernel that finds bugs by itself, and can be off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detector {
+    /// Use after free, out of bounds.
+    Kasan,
+    /// Data races.
+    Kcsan,
+    /// Memory that nothing refers to.
+    Kmemleak,
+    /// Locks in the wrong order.
+    Lockdep,
+    /// A CPU that schedules nothing.
+    SoftLockup,
+    /// A CPU that takes no interrupts.
+    HardLockup,
+    /// A task that waits for ever.
+    HungTask,
+}
+
+impl Detector {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Kasan,
+        Self::Kcsan,
+        Self::Kmemleak,
+        Self::Lockdep,
+        Self::SoftLockup,
+        Self::HardLockup,
+        Self::HungTask,
+    ];
+
+    /// What people call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kasan => "KASAN",
+            Self::Kcsan => "KCSAN",
+            Self::Kmemleak => "kmemleak",
+            Self::Lockdep => "lockdep",
+            Self::SoftLockup => "the soft lockup detector",
+            Self::HardLockup => "the hard lockup detector",
+            Self::HungTask => "the hung task detector",
+        }
+    }
 }
 
 /// What a case came to, as the guest sees it. Whether that is good is for the

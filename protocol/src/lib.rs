@@ -13,10 +13,10 @@ mod case;
 mod event;
 
 pub use case::{Arm, CaseInfo, Expect, Expectation, reason};
-pub use event::{Event, Failure, Outcome, Record};
+pub use event::{Detector, Event, Failure, Outcome, Record};
 
 /// Changed whenever a record of one version cannot be read by the other.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Name of the virtio-serial port, as `/sys/class/virtio-ports/*/name` shows it.
 pub const PORT: &str = "redirect-peer.events";
@@ -40,3 +40,6 @@ pub const LEAKED_OUTSIDE: &str = ": allocated while no case ran";
 /// The kernel parameter by which the host tells a guest that is to be slow, or
 /// silent, on purpose how many times its deadlines are stretched; an integer follows.
 pub const SCALE: &str = "redirect_peer.scale=";
+
+/// The kernel parameter by which the host has a case fail that is to fail only then.
+pub const FAIL: &str = "redirect_peer.fail";

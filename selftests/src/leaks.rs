@@ -5,7 +5,10 @@
 use std::{collections::HashSet, fs, path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
+use nix::{
+    errno::Errno,
+    mount::{MsFlags, mount},
+};
 use protocol::{LEAKED_DURING, LEAKED_OUTSIDE};
 
 use crate::{report::mark, traces::Machine};
@@ -28,16 +31,22 @@ pub(crate) fn can_be_found() -> bool {
 }
 
 /// Mounts debugfs where that was not done yet, so that [`can_be_found`] tells.
-pub(crate) fn prepare() {
-    if !Path::new(DEBUGFS).join("tracing").exists() && !can_be_found() {
-        // A kernel without debugfs has no kmemleak either.
-        let _ = mount(
-            Some("debugfs"),
-            DEBUGFS,
-            Some("debugfs"),
-            MsFlags::empty(),
-            None::<&str>,
-        );
+pub(crate) fn prepare() -> Result<()> {
+    if Path::new(DEBUGFS).join("tracing").exists() || can_be_found() {
+        return Ok(());
+    }
+    let mounted = mount(
+        Some("debugfs"),
+        DEBUGFS,
+        Some("debugfs"),
+        MsFlags::empty(),
+        None::<&str>,
+    );
+    match mounted {
+        // A kernel without debugfs has no kmemleak either: it has no such file
+        // system, and no place for it.
+        Ok(()) | Err(Errno::ENODEV | Errno::ENOENT) => Ok(()),
+        Err(e) => Err(e).context("mounting debugfs, without which no leak would be found"),
     }
 }
 

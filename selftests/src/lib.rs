@@ -8,6 +8,7 @@ mod bench;
 mod bpf;
 mod build_id;
 mod cases;
+mod detectors;
 mod fail;
 mod intree;
 mod ipvs;

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::time::{ClockId, clock_gettime};
 use protocol::{Event, Outcome, Record, VERSION};
 
-use crate::build_id;
+use crate::{build_id, detectors};
 
 /// Takes events in order.
 pub(crate) struct Report {
@@ -43,6 +43,15 @@ impl Report {
             kernel,
             build_id: build_id::running(),
             cases,
+            detectors: detectors::at_work(),
+        })
+    }
+
+    /// Says that so many cases ended and that nothing more comes.
+    pub(crate) fn done(&mut self, cases: u64) -> Result<()> {
+        self.send(Event::Done {
+            cases,
+            detectors: detectors::at_work(),
         })
     }
 

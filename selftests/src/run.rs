@@ -105,7 +105,7 @@ fn all(
     };
     let mut report = Report::open(port)?;
     bpf::keep_log();
-    leaks::prepare();
+    leaks::prepare()?;
     let leaked = leaks::Before::now(machine)?;
     report.hello(chosen.iter().map(|c| c.name.clone()).collect())?;
     if machine == Machine::Shared {
@@ -156,9 +156,7 @@ fn all(
     for figure in figures()? {
         report.send(figure)?;
     }
-    report.send(Event::Done {
-        cases: chosen.len() as u64,
-    })?;
+    report.done(chosen.len() as u64)?;
     Ok(if report.failed() == 0 {
         ExitCode::SUCCESS
     } else {

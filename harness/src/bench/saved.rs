@@ -63,9 +63,13 @@ pub(super) fn named(cache: &Cache, name: &str) -> Result<Bench> {
 pub fn load(path: &Path) -> Result<Bench> {
     let text =
         fs::read_to_string(path).map_err(|e| request!("cannot read {}: {e}", path.display()))?;
+    parse(&text, path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Bench> {
     let wrong = |e| request!("{} is no bench.json: {e}", path.display());
     // Another version may have other fields.
-    let any: Version = serde_json::from_str(&text).map_err(wrong)?;
+    let any: Version = serde_json::from_str(text).map_err(wrong)?;
     if any.version != VERSION {
         return Err(request!(
             "{} has version {}, this harness reads {VERSION}: measure again",
@@ -73,7 +77,7 @@ pub fn load(path: &Path) -> Result<Bench> {
             any.version
         ));
     }
-    let found: Bench = serde_json::from_str(&text).map_err(wrong)?;
+    let found: Bench = serde_json::from_str(text).map_err(wrong)?;
     if !found.whole {
         return Err(request!(
             "{} is of a measurement that did not come to its end: measure again",
@@ -86,7 +90,7 @@ pub fn load(path: &Path) -> Result<Bench> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::figures::tests::sample;
+    use crate::{bench::figures::tests::sample, damage::Damage};
 
     /// Verify that what is saved comes back, and that another name is refused
     /// with those that there are.
@@ -102,6 +106,22 @@ mod tests {
         let error = named(&cache, "after").unwrap_err();
         assert!(error.to_string().contains("before"), "{error}");
         assert!(save(&cache, "../x", &back).is_err());
+    }
+
+    /// Verify that a damaged file is refused, or read as what it now says.
+    #[test]
+    fn damaged_figures_do_no_harm() {
+        let found = sample(&[("a.b.c.host", &[1.0, 1.0]), ("a.b.c.peer", &[2.5])]);
+        let text = serde_json::to_string_pretty(&found).unwrap();
+        let mut read = 0;
+        Damage::texts(3_000, &text, |damaged| {
+            if let Ok(found) = parse(damaged, Path::new("bench.json")) {
+                read += 1;
+                assert_eq!(found.version, VERSION);
+                crate::bench::table::table(&found, true);
+            }
+        });
+        assert!(read > 0, "damage that nothing survives shows nothing");
     }
 
     /// Verify that a file of another version is refused, not misread.

@@ -11,11 +11,11 @@ use std::{path::Path, time::Instant};
 use anyhow::Result;
 use protocol::Event;
 
-pub(crate) use self::phase::MOST_STRETCH;
 pub use self::{observed::Observed, phase::Deadlines};
+pub(crate) use self::{phase::MOST_STRETCH, tail::Tail};
 use self::{
     phase::Phase,
-    tail::{Tail, end_of, lines_between},
+    tail::{end_of, lines_between},
 };
 use crate::{
     exec::{POLL, describe, was_killed},

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::{Event, Outcome};
 
-use crate::{results::Metric, splat::Scanner};
+use crate::{detectors::Watched, results::Metric, splat::Scanner};
 
 /// Everything that one boot showed.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub struct Observed {
     pub kernel: Option<String>,
     /// Build ID of the kernel that ran, as the guest read it.
     pub build_id: Option<String>,
+    /// What looked for bugs in it.
+    pub watched: Watched,
     /// Cases that the guest said it would run.
     pub announced: Vec<String>,
     /// Cases that the guest said it started.
@@ -69,11 +71,13 @@ impl Observed {
                 kernel,
                 build_id,
                 cases,
+                detectors,
                 ..
             } => {
                 self.kernel = Some(kernel);
                 self.build_id = build_id;
                 self.announced = cases;
+                self.watched.at_hello = Some(detectors);
             }
             Event::CaseStart { case } => self.started.push(case),
             Event::CaseEnd {
@@ -86,7 +90,8 @@ impl Observed {
             Event::Metric { name, value, unit } => {
                 self.metrics.push(Metric { name, value, unit });
             }
-            Event::Log { .. } | Event::Done { .. } => {}
+            Event::Done { detectors, .. } => self.watched.at_done = Some(detectors),
+            Event::Log { .. } => {}
         }
     }
 }

@@ -17,14 +17,14 @@ const END: u64 = 16 << 10;
 
 /// A file that grows, read as far as it has come.
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     pub(super) path: PathBuf,
     file: File,
     pub(super) length: u64,
 }
 
 impl Tail {
-    pub(super) fn open(path: PathBuf) -> Result<Self> {
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
         let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
         Ok(Self {
             path,
@@ -34,7 +34,7 @@ impl Tail {
     }
 
     /// What has come since the last time, a bounded piece of it.
-    pub(super) fn read(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn read(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.file.seek(SeekFrom::Start(self.length))?;
         (&self.file)

@@ -2,6 +2,8 @@
 //! `check`: the project's own tests, everything. What CI runs.
 
 mod at_once;
+mod fuzz;
+mod readers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,7 @@ use protocol::Arm;
 
 use crate::{
     cases,
-    cli::{ArmFlag, Check, Common, Verify},
+    cli::{ArmFlag, Check, Common, FaultyKernel, Verify},
     disturb::{self, Came, Trial},
     exec::Program,
     fail, faults, mutate,
@@ -33,6 +35,8 @@ struct Count {
     passed: usize,
     failed: usize,
     skipped: usize,
+    /// Trials of the harness itself that could not be made here, each with why.
+    untried: Vec<String>,
 }
 
 impl Count {
@@ -47,20 +51,57 @@ impl Count {
 }
 
 impl Count {
-    /// A disturbance; one that could not be tried here is no pass.
-    fn trial(&mut self, trial: &Trial) {
-        let name = format!("disturbed: {}", trial.what);
+    /// A trial of the harness; one that could not be made here is no pass.
+    fn trial(&mut self, kind: &str, trial: &Trial) {
+        let name = format!("{kind}: {}", trial.what);
         match &trial.came {
             Came::Due => self.one(&name, true),
             Came::Wrong(came) => {
                 self.one(&name, false);
                 println!("     {came}");
             }
-            Came::Untried(why) => {
-                self.skipped += 1;
-                println!("skip {name}: {why}");
-            }
+            Came::Untried(why) => self.untried(format!("{name}: {why}")),
         }
+    }
+
+    fn untried(&mut self, what: String) {
+        println!("skip {what}");
+        self.untried.push(what);
+    }
+
+    /// What cargo's runner said of the unit tests. None at all are no good sign.
+    fn unit_tests(&mut self, said: &str, good: bool) -> bool {
+        let (mut passed, mut failed) = (0, 0);
+        for line in said.lines().filter(|l| l.starts_with("test result:")) {
+            passed += number_before(line, " passed").unwrap_or(0);
+            failed += number_before(line, " failed").unwrap_or(0);
+            self.skipped += number_before(line, " ignored").unwrap_or(0);
+        }
+        self.passed += passed;
+        let good = good && failed == 0 && passed > 0;
+        // A test that does not even build counts as one that failed.
+        self.failed += if good { 0 } else { failed.max(1) };
+        println!(
+            "{} unit tests: {passed} passed, {failed} failed",
+            if good { "ok  " } else { "FAIL" }
+        );
+        good
+    }
+
+    /// The last words, and whether all is good; `deny` makes a trial that could
+    /// not be made a failure.
+    fn close(&self, deny: bool) -> (String, bool) {
+        let mut said = String::new();
+        for what in &self.untried {
+            said.push_str(&format!("not tried here: {what}\n"));
+        }
+        let skipped = self.skipped + if deny { 0 } else { self.untried.len() };
+        let failed = self.failed + if deny { self.untried.len() } else { 0 };
+        said.push_str(&format!("{} passed, {failed} failed", self.passed));
+        if skipped > 0 {
+            said.push_str(&format!(", {skipped} skipped"));
+        }
+        (said, failed == 0 && self.passed > 0)
     }
 }
 
@@ -68,6 +109,9 @@ impl Count {
 pub fn check(request: &Check) -> Result<u8> {
     let start = Instant::now();
     let mut session = Session::open(&request.common)?;
+    if let Some(minutes) = request.fuzz {
+        return fuzz::fuzz(&session, minutes);
+    }
     let mut count = Count::default();
     tools(&session, &mut count)?;
     unit_tests(&session, &mut count)?;
@@ -75,31 +119,28 @@ pub fn check(request: &Check) -> Result<u8> {
         println!("     {wrong}");
     }
     if !request.quick {
+        for trial in readers::try_all(&session).context("the readers of the reports")? {
+            count.trial("read by others", &trial);
+        }
         kernels(&mut session, &request.common, &mut count)?;
-        for (what, wrong) in faults::try_all(&session, None).context("misbehaving guests")? {
+        for (what, wrong) in
+            faults::try_all(&session, FaultyKernel::Faulty, None).context("misbehaving guests")?
+        {
             count.one(&format!("misbehaving guest: {what}"), wrong.is_none());
             if let Some(wrong) = wrong {
                 println!("     {wrong}");
             }
         }
         for trial in disturb::try_all(&session).context("a harness that is disturbed")? {
-            count.trial(&trial);
+            count.trial("disturbed", &trial);
         }
     }
     session.progress.save(&session.cache)?;
     println!("all of it took {}", seconds(start.elapsed().as_secs_f64()));
-    let skipped = if count.skipped == 0 {
-        String::new()
-    } else {
-        format!(", {} skipped", count.skipped)
-    };
-    println!("{} passed, {} failed{skipped}", count.passed, count.failed);
+    let (said, good) = count.close(request.deny_skips);
+    println!("{said}");
     let _ = std::io::stdout().flush();
-    Ok(if count.failed == 0 && count.passed > 0 {
-        fail::GOOD
-    } else {
-        fail::BAD
-    })
+    Ok(if good { fail::GOOD } else { fail::BAD })
 }
 
 fn cargo(session: &Session) -> Program {
@@ -150,23 +191,9 @@ fn unit_tests(session: &Session, count: &mut Count) -> Result<()> {
         ])
         .output()?;
     step.done(false);
-    let (mut passed, mut failed) = (0, 0);
-    for line in out.stdout.lines().filter(|l| l.starts_with("test result:")) {
-        passed += number_before(line, " passed").unwrap_or(0);
-        failed += number_before(line, " failed").unwrap_or(0);
-        count.skipped += number_before(line, " ignored").unwrap_or(0);
-    }
-    count.passed += passed;
-    count.failed += failed;
-    if !out.status.success() {
+    if !count.unit_tests(&out.stdout, out.status.success()) {
         println!("{}\n{}", out.stdout.trim_end(), out.stderr.trim_end());
-        // A test that does not even build counts as one that failed.
-        count.failed += usize::from(failed == 0);
     }
-    println!(
-        "{} unit tests: {passed} passed, {failed} failed",
-        if out.status.success() { "ok  " } else { "FAIL" }
-    );
     Ok(())
 }
 
@@ -220,8 +247,7 @@ fn kernels(session: &mut Session, common: &Common, count: &mut Count) -> Result<
             println!("     {wrong}");
         }
     } else {
-        count.skipped += 1;
-        println!("skip guests at once: there is room for one, or --jobs 1 asks for no more");
+        count.untried("guests at once: there is room for one, or --jobs 1 asks for no more".into());
     }
     let other = in_another_order(session, &request, &results)?;
     count.one(
@@ -290,7 +316,7 @@ fn different(before: &Results, after: &Results) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{different, number_before};
+    use super::{Count, different, number_before};
     use crate::{results::Results, verdict::Verdict};
 
     /// Verify that a case whose verdict depends on the order is named, and so
@@ -315,6 +341,51 @@ mod tests {
         assert!(different(&before, &after)[0].starts_with(&name));
         after.runs[at].cases.remove(0);
         assert!(different(&before, &after)[0].contains("nothing in the other"));
+    }
+
+    /// Verify that no unit test at all is a failure, and so is one that did not build.
+    #[test]
+    fn no_unit_test_is_a_failure() {
+        let of = |said: &str, good| {
+            let mut count = Count {
+                passed: 7,
+                ..Count::default()
+            };
+            let said_so = count.unit_tests(said, good);
+            (said_so, count.close(false).1)
+        };
+        let line = |passed, failed| {
+            format!("test result: x. {passed} passed; {failed} failed; 0 ignored\n")
+        };
+        assert_eq!(of(&line(3, 0), true), (true, true));
+        assert_eq!(of(&line(0, 0), true), (false, false));
+        assert_eq!(of("", true), (false, false));
+        assert_eq!(of(&line(3, 1), true), (false, false));
+        assert_eq!(of(&line(3, 0), false), (false, false));
+    }
+
+    /// Verify that a trial that was not made is told with its reason at the end,
+    /// and is a failure where that was asked for.
+    #[test]
+    fn what_was_not_tried_is_told() {
+        let mut count = Count {
+            passed: 2,
+            skipped: 1,
+            ..Count::default()
+        };
+        assert_eq!(
+            count.close(true),
+            ("2 passed, 0 failed, 1 skipped".into(), true)
+        );
+        count.untried("a full disk: no mounts here".into());
+        let (said, good) = count.close(false);
+        assert!(good && said.contains("not tried here: a full disk: no mounts here\n"));
+        assert!(said.ends_with("2 passed, 0 failed, 2 skipped"), "{said}");
+        let (said, good) = count.close(true);
+        assert!(
+            !good && said.ends_with("2 passed, 1 failed, 1 skipped"),
+            "{said}"
+        );
     }
 
     /// Verify that cargo's own count is read right.

@@ -55,7 +55,7 @@ impl Collected {
         }
         let scan = std::mem::take(&mut seen.scan);
         let unseen = unseen(batch, &seen, &scan);
-        let crashed = self.reports(job, scan);
+        let (crashed, reported) = self.reports(job, scan);
         let broken = self.ended(job, batch, &seen, crashed);
         if seen.kernel.is_some() && !same_cases(&seen.announced, batch, job.guest.shuffle.is_some())
         {
@@ -64,7 +64,7 @@ impl Collected {
                 "the guest announced other cases than it was given".into(),
             );
         }
-        for why in unseen {
+        for why in unseen.into_iter().chain(seen.watched.lacks(reported)) {
             self.bad(Verdict::Lost, why);
         }
         self.kernel = seen
@@ -81,17 +81,19 @@ impl Collected {
         self.seconds
     }
 
-    /// Takes the kernel's reports of one boot; gives whether its kernel crashed.
-    fn reports(&mut self, job: &Job<'_>, scan: Scanner) -> bool {
+    /// Takes the kernel's reports of one boot; gives whether its kernel crashed, and
+    /// whether there was any that is not allowed.
+    fn reports(&mut self, job: &Job<'_>, scan: Scanner) -> (bool, bool) {
         let reports = scan.finish();
         let leaked = self.leaked_during(&reports);
-        let mut crashed = false;
+        let (mut crashed, mut reported) = (false, false);
         for Report { splat, case, after } in reports {
             if let Some(reason) = job.allowed.allow(&splat, job.base) {
                 self.allow(splat, reason);
                 continue;
             }
             crashed |= splat.fatal;
+            reported = true;
             let cases = match (case, &leaked) {
                 (None, Some(cases)) if is_count_of_leaks(&splat) => cases.clone(),
                 (case, _) => case.into_iter().collect(),
@@ -120,7 +122,7 @@ impl Collected {
             }
             self.splats.add(splat, cases);
         }
-        crashed
+        (crashed, reported)
     }
 
     /// Takes a report that is known and harmless.

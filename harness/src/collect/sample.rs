@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use protocol::{Arm, CaseInfo, Event, MARK_END, MARK_START, Outcome, Record, VERSION};
+use protocol::{Arm, CaseInfo, Detector, Event, MARK_END, MARK_START, Outcome, Record, VERSION};
 
 use crate::{
     accel::Accel, boot::Observed, guest::Guest, kernel::Kernel, run::Job, setup::VirtmeNg,
@@ -25,6 +25,7 @@ pub(crate) fn records(cases: &[&str], outcome_of: impl Fn(&str) -> Outcome) -> V
         kernel: "6.12.1".into(),
         build_id: Some("0a".into()),
         cases: names(cases),
+        detectors: [Detector::Lockdep].into(),
     }];
     for case in cases {
         let name = (*case).to_owned();
@@ -38,6 +39,7 @@ pub(crate) fn records(cases: &[&str], outcome_of: impl Fn(&str) -> Outcome) -> V
     }
     events.push(Event::Done {
         cases: cases.len() as u64,
+        detectors: [Detector::Lockdep].into(),
     });
     let line = |(seq, event)| {
         let record = Record {
@@ -65,6 +67,7 @@ pub(crate) fn console(cases: &[&str]) -> Vec<Vec<u8>> {
 /// What is seen of a guest that wrote this and ended.
 pub(crate) fn observed(events: &[u8], console: &[u8]) -> Observed {
     let mut seen = Observed::default();
+    seen.watched.promised = [Detector::Lockdep].into();
     let mut stream = Stream::default();
     for event in stream.push(events) {
         seen.take(event);

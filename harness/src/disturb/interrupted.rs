@@ -30,6 +30,8 @@ enum End {
     CtrlC,
     Sigterm,
     Closed,
+    /// The terminal of a shell that the harness is a job of.
+    ClosedShell,
     Sigkill,
 }
 
@@ -43,10 +45,11 @@ enum During {
 }
 
 impl End {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::CtrlC, "Ctrl-C"),
         (Self::Sigterm, "SIGTERM"),
         (Self::Closed, "a closed terminal"),
+        (Self::ClosedShell, "a closed terminal with a shell in it"),
         (Self::Sigkill, "SIGKILL"),
     ];
 
@@ -99,6 +102,20 @@ impl Terminal {
 
 /// Runs the rest of its words in a session of their own on the terminal `$1`.
 const IN_FRONT: &str = "tty=$1; shift; exec setsid --ctty --wait \"$@\" <\"$tty\" >\"$tty\" 2>&1";
+
+/// Runs the rest of its words as a job of an interactive shell, and writes their
+/// status to the first of them, whatever becomes of the shell.
+const SHELL: [&str; 9] = [
+    "bash",
+    "--norc",
+    "--noprofile",
+    "-i",
+    "-c",
+    "\"$@\"; exit $?",
+    "bash",
+    "sh",
+    "-c",
+];
 
 /// What the build of [`fake_tree`] makes when it is under way.
 const BUILDING: &str = "building";
@@ -155,9 +172,14 @@ pub(super) fn try_all(place: &Place, session: &Session) -> Result<Vec<Trial>> {
     }
     step.at("the next run");
     let words = ["verify", "--arm", "patched", "--case", super::damaged::CASE];
-    let wrong = place
+    let mounts = left::mounts();
+    let mut wrong = place
         .start(&[], &words)?
         .must_end(fail::GOOD, &["1 pass"])?;
+    if wrong.is_none() {
+        let left = behind(place, &mounts, false)?;
+        wrong = (!left.is_empty()).then(|| format!("left behind: {}", left.join("; ")));
+    }
     trials.push(Trial::new("the run after all of them", wrong));
     step.done(false);
     Ok(trials)
@@ -166,18 +188,22 @@ pub(super) fn try_all(place: &Place, session: &Session) -> Result<Vec<Trial>> {
 /// Interrupts one run; gives what was not as it must be.
 fn one(place: &Place, during: During, end: End, words: &[&str]) -> Result<Option<String>> {
     let mounts = left::mounts();
-    // What a killed one left there is nobody's.
-    let _ = fs::remove_dir_all(place.tmp());
-    fs::create_dir(place.tmp()).context("making a folder for temporary files")?;
     let _ = fs::remove_file(place.path(BUILDING));
     let mut terminal = match end {
-        End::CtrlC | End::Closed => Some(Terminal::open()?),
+        End::CtrlC | End::Closed | End::ClosedShell => Some(Terminal::open()?),
         End::Sigterm | End::Sigkill => None,
     };
-    let before = match &terminal {
+    let own_status = place.path("status");
+    let _ = fs::remove_file(&own_status);
+    let to = own_status.to_string_lossy();
+    let mut before = match &terminal {
         Some(t) => vec!["sh", "-c", IN_FRONT, "sh", &t.name],
         None => vec![],
     };
+    if end == End::ClosedShell {
+        before.extend(SHELL);
+        before.extend(["trap : HUP; \"$@\"; echo $? >\"$0\"", &to]);
+    }
     let mut second = place.start(&before, words)?;
     let early = second.until(|| {
         if let Some(t) = &mut terminal {
@@ -197,20 +223,26 @@ fn one(place: &Place, during: During, end: End, words: &[&str]) -> Result<Option
             t.drain();
         }
     })?;
+    let left = behind(place, &mounts, end == End::Sigkill)?;
     let mut wrong = Vec::new();
-    if status.code() != Some(end.status()) {
+    let (code, ended) = if end == End::ClosedShell {
+        // The shell is gone before it knows how its job ended.
+        let said = fs::read_to_string(&own_status).unwrap_or_default();
+        (
+            said.trim().parse().ok(),
+            format!("status {:?}", said.trim()),
+        )
+    } else {
+        (status.code(), crate::exec::describe(status))
+    };
+    if code != Some(end.status()) {
         wrong.push(format!(
-            "status {} is due, and it ended with {}: {}",
+            "status {} is due, and it ended with {ended}: {}",
             end.status(),
-            crate::exec::describe(status),
             second.said()
         ));
     }
-    wrong.extend(
-        behind(place, &mounts, end == End::Sigkill)?
-            .into_iter()
-            .map(|l| format!("left behind: {l}")),
-    );
+    wrong.extend(left.into_iter().map(|l| format!("left behind: {l}")));
     Ok((!wrong.is_empty()).then(|| wrong.join("; ")))
 }
 
@@ -260,6 +292,6 @@ fn interrupt(place: &Place, end: End, terminal: &mut Option<Terminal>) -> Result
             Ok(())
         }
         // Dropped, and with it the terminal is gone.
-        (End::Closed, _) | (End::CtrlC, None) => Ok(()),
+        (End::Closed | End::ClosedShell, _) | (End::CtrlC, None) => Ok(()),
     }
 }

@@ -2,13 +2,17 @@
 //! What a harness that has ended may have left behind: processes, mounts, its
 //! lock, files that are not whole.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use nix::fcntl::{Flock, FlockArg};
 
 use super::second::{MARK, Place};
-use crate::{cache::TEMPORARY, exec::POLL};
+use crate::{cache::unfinished, exec::POLL};
 
 /// How long what was killed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
@@ -19,7 +23,8 @@ pub(super) fn mounts() -> String {
 }
 
 /// What is left of the second harness, in words; `was_killed` when it had no time
-/// to tidy up: the next run does then.
+/// to tidy up. The next run does then, and what it leaves of that is told of it: it
+/// keeps what is younger than a minute, which is made older here.
 pub(super) fn behind(place: &Place, mounts_before: &str, was_killed: bool) -> Result<Vec<String>> {
     let mut left = Vec::new();
     let mut waited = Duration::ZERO;
@@ -46,11 +51,14 @@ pub(super) fn behind(place: &Place, mounts_before: &str, was_killed: bool) -> Re
     if Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_err() {
         left.push("its lock is held".into());
     }
-    if !was_killed {
-        for dir in [place.tmp(), place.cache().join("tmp"), place.cache()] {
-            left.extend(half_written(&dir, dir != place.cache()));
-        }
+    if was_killed {
+        grow_old(&place.tmp())?;
+        return Ok(left);
     }
+    let files = [place.tmp(), place.cache().join("tmp")];
+    let files = files.iter().flat_map(|dir| files_in(dir));
+    let files = files.chain(unfinished(&place.cache()));
+    left.extend(files.map(|path| format!("file {}", path.display())));
     Ok(left)
 }
 
@@ -74,13 +82,36 @@ pub(super) fn processes(mark: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Files in `dir` that are not whole; every file where there should be `none`.
-fn half_written(dir: &Path, none: bool) -> Vec<String> {
-    let Ok(all) = fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    all.flatten()
-        .filter(|e| none || e.file_name().to_string_lossy().starts_with(TEMPORARY))
-        .map(|e| format!("file {}", e.path().display()))
-        .collect()
+/// Everything in `dir`, where there should be nothing.
+fn files_in(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|e| e.path()).collect()
+}
+
+/// Makes everything in `dir` an hour old.
+fn grow_old(dir: &Path) -> Result<()> {
+    let then = SystemTime::now() - Duration::from_secs(3_600);
+    for path in files_in(dir) {
+        fs::File::open(&path)
+            .and_then(|f| f.set_modified(then))
+            .with_context(|| format!("making {} older", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verify that what was left is old enough for the next run afterwards.
+    #[test]
+    fn what_was_left_grows_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("redirect-peer-x");
+        fs::create_dir(&path).unwrap();
+        grow_old(dir.path()).unwrap();
+        let age = path.metadata().unwrap().modified().unwrap().elapsed();
+        assert!(age.unwrap() > Duration::from_secs(3_000));
+        assert_eq!(files_in(dir.path()), [path]);
+    }
 }

@@ -40,7 +40,7 @@ pub enum Came {
 }
 
 impl Trial {
-    fn new(what: impl Into<String>, wrong: Option<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, wrong: Option<String>) -> Self {
         Self {
             what: what.into(),
             came: wrong.map_or(Came::Due, Came::Wrong),

@@ -50,6 +50,17 @@ pub(super) fn run_and_kill(job: &Job<'_>, when: At, session: &Session) -> Result
 /// The QEMU that runs `image` below this process, once its guest has said what
 /// `due` waits for.
 fn qemu_that_said(image: &Path, due: impl Fn(&Event) -> bool) -> Option<Pid> {
+    let (pid, line) = qemu(image)?;
+    let events = line.split("id=events,path=").nth(1)?.split('\0').next()?;
+    let said = fs::read_to_string(events).ok()?;
+    let said_it = said
+        .lines()
+        .any(|l| serde_json::from_str(l).is_ok_and(|record: Record| due(&record.event)));
+    said_it.then_some(pid)
+}
+
+/// The QEMU that runs `image` below this process, and its words with a NUL behind each.
+pub(super) fn qemu(image: &Path) -> Option<(Pid, String)> {
     let image = image.as_os_str().as_encoded_bytes();
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
@@ -59,13 +70,10 @@ fn qemu_that_said(image: &Path, due: impl Fn(&Event) -> bool) -> Option<Pid> {
         if !qemu || !words.any(|w| w == image) || !is_below_us(pid) {
             return None;
         }
-        let text = String::from_utf8_lossy(&line).into_owned();
-        let events = text.split("id=events,path=").nth(1)?.split('\0').next()?;
-        let said = fs::read_to_string(events).ok()?;
-        let said_it = said
-            .lines()
-            .any(|l| serde_json::from_str(l).is_ok_and(|record: Record| due(&record.event)));
-        said_it.then_some(Pid::from_raw(pid))
+        Some((
+            Pid::from_raw(pid),
+            String::from_utf8_lossy(&line).into_owned(),
+        ))
     })
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Fault {
     pub(super) run: Verdict,
     /// What a case after it must come to: another boot must have run it.
     pub(super) after: Verdict,
+    /// What the case must come to when it is run again.
+    pub(super) again: &'static [Verdict],
     /// Each must be in what is said of the run, the case or the kernel's reports.
     pub(super) says: &'static [&'static str],
 }
@@ -35,9 +37,13 @@ pub(super) enum At {
     Killed,
     /// QEMU is killed after the guest has said that it is done.
     KilledWhenDone,
+    /// QEMU gets a tenth of the time, from its start to its end.
+    Slowed,
+    /// What is bad is run again, with the kernel parameter in the first boot only.
+    Retried(&'static str),
 }
 
-const fn fault(
+pub(super) const fn fault(
     case: &'static str,
     what: &'static str,
     verdict: Verdict,
@@ -50,6 +56,7 @@ const fn fault(
         verdict,
         run: verdict,
         after: Verdict::Pass,
+        again: &[],
         says,
     }
 }
@@ -67,6 +74,7 @@ const fn elsewhere(
         verdict: Verdict::Missing,
         run,
         after: Verdict::Missing,
+        again: &[],
         says,
     }
 }
@@ -104,6 +112,41 @@ pub(super) const FAULTS: &[Fault] = &[
         Verdict::Pass,
         &[],
     ),
+    Fault {
+        at: At::Slowed,
+        ..fault(
+            "fault_none",
+            "the whole guest takes ten times as long as usual",
+            Verdict::Pass,
+            &[],
+        )
+    },
+    fault(
+        "fault_console_garbage",
+        "garbage and forged messages are on the console, the kernel warns behind them, and the case passes",
+        Verdict::Splat,
+        &["WARNING"],
+    ),
+    Fault {
+        at: At::Retried(protocol::FAIL),
+        again: &[Verdict::Pass],
+        ..fault(
+            "fault_fails_if_told",
+            "a case fails, and passes when it is run again",
+            Verdict::Fail,
+            &["on purpose"],
+        )
+    },
+    Fault {
+        at: At::Retried("quiet"),
+        again: &[Verdict::Fail],
+        ..fault(
+            "fault_fails",
+            "a case fails, and fails when it is run again",
+            Verdict::Fail,
+            &["on purpose"],
+        )
+    },
     fault(
         "fault_kernel_warns",
         "the kernel warns, and the case passes",
@@ -275,7 +318,9 @@ pub(super) const FAULTS: &[Fault] = &[
         "a CPU spins with interrupts on",
         Verdict::Hang,
         &[
-            "in lkdtm_SOFTLOCKUP+",
+            // With interrupts on, the registers may be those of an interrupt's
+            // handler: of the kernel's own reports one names the function.
+            "lkdtm_SOFTLOCKUP+",
             "soft lockup",
             "stall",
             "Showing all locks held",

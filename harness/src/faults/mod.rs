@@ -2,8 +2,10 @@
 //! `faults`: the harness tests itself with guests that misbehave on purpose.
 //! Each is a real boot with a verdict that is due; any other is a bug here.
 
+mod found;
 mod killed;
 mod list;
+mod slowed;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,9 +15,10 @@ use std::{
 use anyhow::{Context, Result};
 use protocol::{Arm, CaseInfo};
 
-use self::list::{At, FAULTS, Fault};
+use self::list::{At, Fault};
 use crate::{
-    cli, fail,
+    cli::{self, FaultyKernel},
+    fail,
     guest::Guest,
     request,
     results::Run,
@@ -28,15 +31,16 @@ use crate::{
     vm::Device,
 };
 
-/// The flavor whose kernel can be told to crash.
-const FLAVOR: &str = "faulty";
+/// Below the project: what has a kernel do what LKDTM does not. Only where it is
+/// needed, as it would have the plain one built again.
+const PATCH: &str = "vm/faulty.patch";
 
 /// `faults`: tries them all, as often as asked; gives the exit status.
 pub fn faults(request: &cli::Faults) -> Result<u8> {
     let session = Session::open(&request.common)?;
     let mut wrong = 0;
     for round in 1..=request.times {
-        for (what, error) in try_all(&session, request.only.as_deref())? {
+        for (what, error) in try_all(&session, request.flavor, request.only.as_deref())? {
             match error {
                 None => println!("ok    {what}"),
                 Some(error) => {
@@ -56,6 +60,7 @@ pub fn faults(request: &cli::Faults) -> Result<u8> {
 /// than is due, what came. `only` leaves out those whose words it is not among.
 pub fn try_all(
     session: &Session,
+    kind: FaultyKernel,
     only: Option<&str>,
 ) -> Result<Vec<(&'static str, Option<String>)>> {
     let vng = session.virtme_ng()?;
@@ -66,16 +71,24 @@ pub fn try_all(
     let trees = session.trees(&source)?;
     let tree = trees.first().context("a base has a tree")?;
     let commit = session.commit(tree, Arm::Baseline, None)?;
-    let kernel = session.kernel(tree, Arm::Baseline, FLAVOR, &commit)?;
+    let patch = session.project.path(PATCH);
+    // The first is built, the second decides about deadlines and memory: LKDTM by
+    // itself makes no kernel slower.
+    let (commit, flavor, pace) = match kind {
+        FaultyKernel::Faulty => (commit, "faulty", "default"),
+        FaultyKernel::Debug => (tree.repo.apply(&commit, &[patch])?, "debug+faulty", "debug"),
+        FaultyKernel::Kcsan => (tree.repo.apply(&commit, &[patch])?, "kcsan+faulty", "kcsan"),
+    };
+    let kernel = session.kernel(tree, Arm::Baseline, flavor, &commit)?;
     let choice = session.accel(&vng, &kernel.image)?;
     let allowed = Allowlist::none();
     let scratch = Scratch::new("consoles")?;
-    let chosen: Vec<&Fault> = FAULTS
+    let chosen: Vec<&Fault> = found::on(kind)
         .iter()
         .filter(|f| only.is_none_or(|o| f.what.contains(o)))
         .collect();
     if chosen.is_empty() {
-        let all: Vec<&str> = FAULTS.iter().map(|f| f.what).collect();
+        let all: Vec<&str> = found::on(kind).iter().map(|f| f.what).collect();
         return Err(request!(
             "no fault is `{}`; they are: {}",
             only.unwrap_or_default(),
@@ -98,8 +111,7 @@ pub fn try_all(
             base: &base.line,
             source: &tree.version,
             arm: Arm::Baseline,
-            // The deadlines of the default flavor: this kernel is no slower.
-            flavor: "default",
+            flavor: pace,
             allowed: &allowed,
             console: &plan.console,
             devices: &plan.devices,
@@ -108,22 +120,42 @@ pub fn try_all(
             background: false,
         })
         .collect();
-    let (quiet, killed): (Vec<_>, Vec<_>) = jobs
+    let (quiet, alone): (Vec<_>, Vec<_>) = jobs
         .into_iter()
         .zip(chosen)
-        .partition(|(_, f)| !matches!(f.at, At::Killed | At::KilledWhenDone));
+        .partition(|(_, f)| matches!(f.at, At::Case | At::Kernel(_) | At::Qemu(_)));
     let mut came = Vec::new();
     let (jobs, faults): (Vec<_>, Vec<_>) = quiet.into_iter().unzip();
     let runs = verify::at_once(&jobs, session.guests(), &session.progress)?;
     came.extend(faults.into_iter().zip(runs));
     // By itself: which QEMU is to be killed must be beyond doubt.
-    for (job, fault) in killed {
-        came.push((fault, killed::run_and_kill(&job, fault.at, session)?));
+    for (job, fault) in alone {
+        let run = match fault.at {
+            At::Slowed => slowed::run_slowly(&job, &session.progress)?,
+            At::Retried(_) => retried(&job, session)?,
+            _ => killed::run_and_kill(&job, fault.at, session)?,
+        };
+        came.push((fault, run));
     }
     Ok(came
         .into_iter()
         .map(|(fault, run)| (fault.what, wrong(fault, &run)))
         .collect())
+}
+
+/// Runs a job, and what of it is bad once more, as `--retry 1` does, but without
+/// the last of its devices.
+fn retried(job: &Job<'_>, session: &Session) -> Result<Run> {
+    let jobs = [job.clone()];
+    let mut runs = verify::at_once(&jobs, 1, &session.progress)?;
+    let (_, devices) = job.devices.split_last().context("a fault has a device")?;
+    let jobs = [Job {
+        devices,
+        ..job.clone()
+    }];
+    let keep = |name: &str| Ok(job.console.with_file_name(name));
+    verify::again(&jobs, &mut runs, 1, &keep, session)?;
+    runs.pop().context("a job has a run")
 }
 
 /// What is booted for a fault.
@@ -145,12 +177,12 @@ impl Plan {
         };
         let mut devices = vec![Device::kernel(&[&format!("{}{scale}", protocol::SCALE)])];
         match fault.at {
-            At::Kernel(arg) => devices.push(Device::kernel(&[arg])),
+            At::Kernel(arg) | At::Retried(arg) => devices.push(Device::kernel(&[arg])),
             At::Qemu(arg) => devices.push(Device {
                 qemu: vec![arg.into()],
                 kernel: Vec::new(),
             }),
-            At::Case | At::Killed | At::KilledWhenDone => {}
+            At::Case | At::Killed | At::KilledWhenDone | At::Slowed => {}
         }
         Ok(Self {
             cases: vec![case(fault.case)?, case("fault_none_again")?],
@@ -193,6 +225,13 @@ fn wrong(fault: &Fault, run: &Run) -> Option<String> {
             None => format!("{what} is not there where {due} is due"),
         })
         .collect();
+    let again = run.cases.first().map_or(&[][..], |c| &c.again);
+    if again != fault.again {
+        wrong.push(format!(
+            "run again it came to {again:?} where {:?} is due",
+            fault.again
+        ));
+    }
     for says in fault.says {
         if !said.iter().any(|s| s.contains(says)) {
             wrong.push(format!("nothing says `{says}`"));

@@ -9,7 +9,7 @@ use super::{
     table::{Style, paint},
     text::{self, wrap},
 };
-use crate::{results::Results, splat::Splat, verdict::Verdict};
+use crate::{results::Results, splat::Splat};
 
 /// Lines of a stack trace, a dump or a verifier log that are shown.
 const FEW: usize = 12;
@@ -64,9 +64,7 @@ pub(super) fn explain<'a>(
     let Some(run) = problem.runs.first() else {
         return;
     };
-    if problem.verdict == Verdict::Hang {
-        part.list("its state", &state(problem, run));
-    }
+    part.list("its state", &state(problem, run));
     part.field("console", &run.console);
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{
-    problems::{context, got, is_bad_itself, of_case, outside, summary},
+    problems::{context, got, in_short, is_bad_itself, of_case, outside, state_of, summary},
     text,
 };
 use crate::{
@@ -56,8 +56,12 @@ fn suite(results: &Results, run: &Run) -> TestSuite {
         if let Some(us) = case.duration_us {
             test.set_time(Duration::from_micros(us));
         }
+        let mut said = in_short(state_of(run, Some(case)));
         if case.verdict == Verdict::ExpectedFail {
-            test.set_system_out(format!("expected-fail: {}", summary(case)));
+            said.insert(0, format!("expected-fail: {}", summary(case)));
+        }
+        if !said.is_empty() {
+            test.set_system_out(said.join("\n"));
         }
         suite.add_test_case(test);
     }
@@ -71,6 +75,10 @@ fn suite(results: &Results, run: &Run) -> TestSuite {
             "the run itself",
             bad(run.verdict, &text::line(why), &report(&outside(run))),
         );
+        let said = in_short(state_of(run, None));
+        if !said.is_empty() {
+            test.set_system_out(said.join("\n"));
+        }
         test.set_classname(&id);
         suite.add_test_case(test);
     }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{
-    problems::{is_bad_itself, of_case, summary},
+    problems::{in_short, is_bad_itself, of_case, state_of, summary},
     text,
 };
 use crate::{
@@ -48,6 +48,7 @@ pub(super) fn kcidb(results: &Results) -> Result<String> {
         if is_bad_itself(run) {
             let mut test = test(results, &build, "run", "the_run_itself", "ERROR");
             test["comment"] = json!(plain(&format!("{}: {}", run.verdict, run.why)));
+            excerpt(&mut test, &in_short(state_of(run, None)));
             tests.push(test);
         }
     }
@@ -105,14 +106,11 @@ fn test_of(results: &Results, run: &Run, case: &CaseResult, build: &str, number:
         status(case.verdict),
     );
     let mut log: Vec<String> = super::problems::context(case);
+    log.extend(in_short(state_of(run, Some(case))));
     for splat in of_case(run, case) {
         log.extend(splat.lines.iter().flat_map(|l| text::lines(l)));
     }
-    // The schema's readers keep an excerpt, not a log.
-    let excerpt: String = log.join("\n").chars().take(16_000).collect();
-    if !excerpt.is_empty() {
-        test["log_excerpt"] = json!(excerpt);
-    }
+    excerpt(&mut test, &log);
     if let Some(us) = case.duration_us {
         test["duration"] = json!(us as f64 / 1e6);
     }
@@ -120,6 +118,14 @@ fn test_of(results: &Results, run: &Run, case: &CaseResult, build: &str, number:
     test["misc"] =
         json!({ "verdict": case.verdict.word(), "expected": text::expected(&case.expected) });
     test
+}
+
+/// The schema's readers keep an excerpt, not a log.
+fn excerpt(test: &mut Value, log: &[String]) {
+    let excerpt: String = log.join("\n").chars().take(16_000).collect();
+    if !excerpt.is_empty() {
+        test["log_excerpt"] = json!(excerpt);
+    }
 }
 
 fn test(results: &Results, build: &str, number: &str, name: &str, status: &str) -> Value {

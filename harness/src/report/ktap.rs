@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::{
-    problems::{context, is_bad_itself, of_case, outside, summary},
+    problems::{context, in_short, is_bad_itself, of_case, outside, state_of, summary},
     text,
 };
 use crate::{
@@ -52,7 +52,10 @@ fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
         diagnose(out, &note);
     }
     for (at, case) in run.cases.iter().enumerate() {
-        for line in context(case) {
+        for line in context(case)
+            .into_iter()
+            .chain(in_short(state_of(run, Some(case))))
+        {
             diagnose(out, &line);
         }
         splats(out, &of_case(run, case));
@@ -60,6 +63,9 @@ fn one(out: &mut String, number: usize, results: &Results, run: &Run) {
     }
     if itself {
         splats(out, &outside(run));
+        for line in in_short(state_of(run, None)) {
+            diagnose(out, &line);
+        }
         let why = if run.why.is_empty() {
             "the run has no cases"
         } else {

@@ -16,7 +16,6 @@ mod kcidb;
 mod ktap;
 mod problems;
 mod reproduce;
-#[cfg(test)]
 pub(crate) mod sample;
 mod table;
 mod tested;
@@ -32,6 +31,8 @@ use crate::{
     cache::{remove, write_whole},
     results::Results,
 };
+
+pub(crate) use problems::is_bad_itself;
 
 pub use json::load;
 pub use table::{Style, table, table_in};
@@ -110,6 +111,46 @@ fn make_executable(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::results::Finding;
+
+    /// Verify that where the CPUs of a guest were and which locks were held is in
+    /// each report for other tools, of a case that came to whatever and of the
+    /// run itself, and that the registers are not.
+    #[test]
+    fn states_are_everywhere() {
+        use crate::{results::OF_THE_RUN, results::STATE_OF, verdict::Verdict};
+        for verdict in [Verdict::Hang, Verdict::Crash, Verdict::ExpectedFail] {
+            for itself in [false, true] {
+                let mut results = sample::good();
+                let run = &mut results.runs[1];
+                run.cases[0].verdict = verdict;
+                let of = if itself {
+                    (run.verdict, run.why) = (Verdict::Hang, "no progress".into());
+                    OF_THE_RUN.to_owned()
+                } else {
+                    run.cases[0].name.clone()
+                };
+                let state = [
+                    "CPU#0 in spin+0x1/0x2",
+                    "1 lock held by sh/7",
+                    "-- registers:",
+                    "RBX=7",
+                ];
+                run.post_mortem = vec![format!("{STATE_OF}{of}: no progress")];
+                run.post_mortem.extend(state.map(str::to_owned));
+                for (name, text) in [
+                    ("ktap", ktap::ktap(&results)),
+                    ("junit", junit::junit(&results).unwrap()),
+                    ("kcidb", kcidb::kcidb(&results).unwrap()),
+                ] {
+                    let shown = text.contains("spin+0x1") && text.contains("held by sh/7");
+                    assert!(
+                        shown && !text.contains("RBX"),
+                        "{name} {verdict} {itself}: {text}"
+                    );
+                }
+            }
+        }
+    }
 
     /// Verify that what was found besides verdicts is in every report, and makes
     /// nothing bad.

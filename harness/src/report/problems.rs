@@ -5,10 +5,14 @@ use protocol::Outcome;
 
 use super::text;
 use crate::{
+    post_mortem::REGISTERS,
     results::{CaseResult, OF_THE_RUN, Results, Run, STATE_OF},
     splat::Splat,
     verdict::Verdict,
 };
+
+/// Lines of [`in_short`]: who holds a lock may be many.
+const MOST_IN_SHORT: usize = 60;
 
 /// One thing, on the kernels that have it.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub(super) fn declared(results: &Results) -> Vec<Problem<'_>> {
 }
 
 /// Whether the run is bad beyond what its cases say.
-pub(super) fn is_bad_itself(run: &Run) -> bool {
+pub(crate) fn is_bad_itself(run: &Run) -> bool {
     let case_says = run.cases.iter().any(|c| !c.verdict.is_good());
     run.cases.is_empty() || (!run.verdict.is_good() && (!run.why.is_empty() || !case_says))
 }
@@ -152,10 +156,16 @@ impl<'a> Problem<'a> {
 
 /// The state of the guest when the deadline of `problem` passed on `run`.
 pub(super) fn state(problem: &Problem<'_>, run: &Run) -> Vec<String> {
-    let of = problem.case().map_or(OF_THE_RUN, |c| c.name.as_str());
+    state_of(run, problem.case())
+}
+
+/// The state of the guest when the deadline of a case of `run`, or of the run
+/// itself, passed; empty when none did. Its verdict may be any: a guest may have
+/// crashed first, or it may have had to hang.
+pub(super) fn state_of(run: &Run, case: Option<&CaseResult>) -> Vec<String> {
+    let of = case.map_or(OF_THE_RUN, |c| c.name.as_str());
     let begins = format!("{STATE_OF}{of}: ");
-    // Results of an earlier version do not say whose it is.
-    let mut is_of = !run.post_mortem.iter().any(|l| l.starts_with(STATE_OF));
+    let mut is_of = false;
     run.post_mortem
         .iter()
         .filter(|line| {
@@ -165,6 +175,16 @@ pub(super) fn state(problem: &Problem<'_>, run: &Run) -> Vec<String> {
             is_of
         })
         .flat_map(|l| text::lines(l))
+        .collect()
+}
+
+/// What of a state goes into reports that keep an excerpt: where each CPU was
+/// and who held which lock.
+pub(super) fn in_short(state: Vec<String>) -> Vec<String> {
+    state
+        .into_iter()
+        .take_while(|l| l != REGISTERS)
+        .take(MOST_IN_SHORT)
         .collect()
 }
 

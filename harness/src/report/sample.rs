@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Results to test the reports with: those of harness/tests/results.
+//! Results to test the reports with: those of harness/tests/results. `check` has
+//! other programs read them too.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the samples are part of this program, and its tests read each"
+)]
 
 use super::json;
 use crate::results::{Finding, Results};
@@ -14,12 +20,12 @@ pub(crate) fn good() -> Results {
 }
 
 /// At least one of each verdict.
-pub(super) fn bad() -> Results {
+pub(crate) fn bad() -> Results {
     read(include_str!("../../tests/results/bad.json"))
 }
 
 /// The bad ones, with every text replaced by what no report should take at face value.
-pub(super) fn hostile() -> Results {
+pub(crate) fn hostile() -> Results {
     const EVIL: &str = "# SKIP a # # SKIP b\nok 1 c # SKIP\n</pre><script>alert(1)</script>\"'&<!-- ]]> \u{1b}[31m\u{202e}\u{0}\u{fffe}`id` $(id);\n\
                         ok 1 fake\n# Subtest: fake\nKTAP version 1\n1..9\nreboot: System halted\r\n";
     let mut value = serde_json::to_value(bad()).unwrap();

@@ -48,12 +48,12 @@ pub(super) fn run_name(run: &Run) -> String {
 }
 
 /// `6.12-patched-default`, for tools that take no blanks.
-pub(super) fn run_id(run: &Run) -> String {
+pub(crate) fn run_id(run: &Run) -> String {
     id(&format!("{}-{}-{}", run.base, run.arm.word(), run.flavor))
 }
 
 /// A name of ASCII letters, digits, `_`, `-` and `.`, never empty.
-pub(super) fn id(name: &str) -> String {
+pub(crate) fn id(name: &str) -> String {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || "-._".contains(c) {
             c

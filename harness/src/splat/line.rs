@@ -22,9 +22,11 @@ pub(super) struct Message {
 
 /// The messages in a line.
 pub(super) fn messages(raw: &[u8]) -> Vec<Message> {
-    let line = clean(&String::from_utf8_lossy(raw));
+    // Before it is cleaned: an escape that a program left unfinished takes the
+    // bracket behind it along, and that may be the kernel's.
+    let line = String::from_utf8_lossy(raw);
     let mut found = Vec::new();
-    let mut rest = line.as_str();
+    let mut rest: &str = &line;
     let mut head: Option<(u64, String)> = None;
     loop {
         let next = rest
@@ -34,11 +36,12 @@ pub(super) fn messages(raw: &[u8]) -> Vec<Message> {
             Some((i, (_, _, length))) => (&rest[..*i], Some(&rest[i + length..])),
             None => (rest, None),
         };
+        let text = clean(text);
         // `<6>` is the level that some consoles print in front.
-        let text = if next.is_some() && is_level(text) {
+        let text = if next.is_some() && is_level(&text) {
             ""
         } else {
-            text
+            &text
         };
         let (at, caller) = head
             .take()

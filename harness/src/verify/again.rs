@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `--retry`: whether what is bad is always so.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Result;
 use protocol::CaseInfo;
 
-use super::{at_once, consoles::Consoles};
+use super::at_once;
 use crate::{
     fail,
     results::{self, CaseResult},
@@ -20,11 +20,12 @@ const MOST_ALONE: usize = 20;
 
 /// Runs what came to something bad and has not been good since once more, each
 /// case in a fresh guest, and notes beside the first verdict what it came to.
-pub(super) fn again(
+/// `keep` says where a console of some name is kept.
+pub(crate) fn again(
     jobs: &[Job<'_>],
     runs: &mut [results::Run],
     time: u32,
-    console: &Consoles,
+    keep: &dyn Fn(&str) -> Result<PathBuf>,
     session: &Session,
 ) -> Result<()> {
     let mut open = Vec::new();
@@ -32,7 +33,7 @@ pub(super) fn again(
         for (number, cases) in guests(job, run).into_iter().enumerate() {
             let name = job.console.file_stem().unwrap_or_default();
             let name = format!("{}-again-{time}-{}.log", name.to_string_lossy(), number + 1);
-            open.push((at, cases, console.path(&name)?));
+            open.push((at, cases, keep(&name)?));
         }
     }
     let more: Vec<Job<'_>> = open

@@ -14,8 +14,9 @@ use std::{
 use anyhow::{Context, Result};
 use protocol::{Arm, CaseInfo};
 
+pub(crate) use self::again::again;
 pub use self::at_once::at_once;
-use self::{again::again, consoles::Consoles};
+use self::consoles::Consoles;
 use crate::{
     cli::Verify,
     fail,
@@ -231,7 +232,7 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
     let came = at_once::each(&jobs, session.guests(), &session.progress);
     let (mut runs, failed) = at_once::with_lost(&jobs, came)?;
     for time in 1..=request.retry {
-        again(&jobs, &mut runs, time, &console, session)?;
+        again(&jobs, &mut runs, time, &|name| console.path(name), session)?;
     }
     // A request for some of the cases does not show what all of them need.
     let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();

@@ -12,6 +12,7 @@ use harness::{
         state::{Asked, End, State},
         step::status,
     },
+    damage::Damage,
     verdict::Verdict,
 };
 
@@ -249,4 +250,29 @@ fn wrong_requests() {
         assert_eq!(status, Some(2), "{args:?}: {said}");
         assert!(said.contains(part), "{args:?}: {said}");
     }
+}
+
+/// Verify that a damaged saved bisection is refused, or read as what it now says,
+/// and that nothing of it brings what is made of it down.
+#[test]
+fn damaged_bisections_do_no_harm() {
+    let ids: Vec<String> = (0..10).map(|n| format!("{n:040x}")).collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.json");
+    finished("g00d", &ids).save(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut read = 0;
+    Damage::texts(3_000, &text, |damaged| {
+        std::fs::write(&path, damaged).unwrap();
+        let Ok(state) = State::load(&path) else {
+            return;
+        };
+        read += 1;
+        for test in &state.tests {
+            state.known(&test.commit);
+        }
+        state.word(Some(Answer::Bad));
+        state.starts();
+    });
+    assert!(read > 0, "damage that nothing survives shows nothing");
 }

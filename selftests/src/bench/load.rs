@@ -104,7 +104,7 @@ pub(crate) fn load(args: &Args) -> Result<ExitCode> {
     for what in args.all()? {
         one(&what, how, args.counters, &mut report).context(what.name)?;
     }
-    report.send(Event::Done { cases: 0 })?;
+    report.done(0)?;
     Ok(ExitCode::SUCCESS)
 }
 

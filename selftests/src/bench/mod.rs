@@ -95,7 +95,7 @@ pub(crate) fn bench(args: &Args) -> Result<ExitCode> {
             }
         }
     }
-    report.send(Event::Done { cases: 0 })?;
+    report.done(0)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -12,14 +12,18 @@ use super::{
     problems::{self, context, got},
     text,
 };
-use crate::{results::Results, splat::clean, verdict::Verdict};
+use crate::{
+    results::{CaseResult, OF_THE_RUN, Results, Run},
+    splat::clean,
+    verdict::Verdict,
+};
 
 pub(super) use pictures::measured;
 
 const STYLE: &str = include_str!("style.css");
 
-/// Lines of a dump that are shown.
-const MOST: usize = 500;
+/// Lines of a dump that are shown: more than the state of a guest has.
+const MOST: usize = 4_000;
 
 /// The text of report.html. Consoles are looked for below `dir`.
 pub(super) fn html(results: &Results, dir: &Path) -> String {
@@ -36,6 +40,7 @@ pub(super) fn html(results: &Results, dir: &Path) -> String {
     page.pictures(dir);
     page.splats();
     page.consoles(dir);
+    page.states();
     page.times();
     page.made();
     page.out.push_str("</main>\n</body>\n</html>\n");
@@ -137,16 +142,42 @@ impl Page<'_> {
                     ));
                 }
             }
-            if problem.verdict == Verdict::Hang {
-                for run in &problem.runs {
-                    let title = format!(
-                        "State of {} when its deadline had passed",
-                        text::run_name(run)
-                    );
-                    self.block(&title, &problems::state(&problem, run), false);
-                }
+            for run in &problem.runs {
+                self.state(run, problem.case());
             }
             self.add("</section>");
+        }
+    }
+
+    /// Where the CPUs of a guest were when a deadline passed. A terminal browser
+    /// shows all that could be closed: the whole comes after what is short.
+    fn state(&mut self, run: &Run, case: Option<&CaseResult>) {
+        let state = problems::in_short(problems::state_of(run, case));
+        if !state.is_empty() {
+            self.block(&state_title(run, case), &state, false);
+            self.add("<p>With its registers and tasks: <a href=\"#states\">below</a></p>");
+        }
+    }
+
+    /// The state of each guest whose case, or whose run itself, did not go on,
+    /// whatever it came to.
+    fn states(&mut self) {
+        let mut states = Vec::new();
+        for run in &self.results.runs {
+            let cases = run.cases.iter().map(Some);
+            for case in cases.chain([None]) {
+                let state = problems::state_of(run, case);
+                if !state.is_empty() {
+                    states.push((state_title(run, case), state));
+                }
+            }
+        }
+        if states.is_empty() {
+            return;
+        }
+        self.add("<h2 id=\"states\">Guests that did not go on</h2>");
+        for (title, state) in states {
+            self.block(&title, &state, false);
         }
     }
 
@@ -251,6 +282,14 @@ fn head(title: &str) -> String {
     )
 }
 
+fn state_title(run: &Run, case: Option<&CaseResult>) -> String {
+    format!(
+        "State of {} when the deadline of {} had passed",
+        text::run_name(run),
+        case.map_or(OF_THE_RUN.to_owned(), |c| text::line(&c.name)),
+    )
+}
+
 fn class_of(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Pass => "pass",
@@ -281,7 +320,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::report::sample;
+    use crate::{report::sample, results::STATE_OF};
 
     fn page(results: &Results) -> String {
         html(
@@ -343,6 +382,27 @@ mod tests {
             "src=", "<link", "@import", "url(", "http://", "https://", "onclick",
         ] {
             assert!(!page.contains(wrong), "{wrong}");
+        }
+    }
+
+    /// Verify that the state of a guest is shown to its last line, whatever its
+    /// case came to and whether it had to.
+    #[test]
+    fn states_are_shown() {
+        for verdict in [Verdict::Crash, Verdict::ExpectedFail, Verdict::Hang] {
+            let mut results = sample::bad();
+            let run = &mut results.runs[1];
+            let case = &mut run.cases[0];
+            case.verdict = verdict;
+            run.post_mortem = vec![format!("{STATE_OF}{}: no progress", case.name)];
+            run.post_mortem.extend(vec!["task".to_owned(); 2_500]);
+            run.post_mortem.push("the last of its tasks".into());
+            let page = page(&results);
+            assert_eq!(
+                page.matches("the last of its tasks").count(),
+                1,
+                "{verdict}"
+            );
         }
     }
 

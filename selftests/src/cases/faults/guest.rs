@@ -14,6 +14,7 @@ use protocol::{Event, Failure, Outcome, Record, reason};
 
 use super::kernel::provoke;
 use crate::{
+    detectors,
     fail::{Verdict, failed},
     report,
 };
@@ -47,6 +48,14 @@ pub(super) fn ended(case: &str) -> Event {
         case: case.into(),
         outcome: Outcome::Pass,
         duration_us: 1,
+    }
+}
+
+/// The event that one case ended, and nothing comes after it.
+pub(super) fn done() -> Event {
+    Event::Done {
+        cases: 1,
+        detectors: detectors::at_work(),
     }
 }
 
@@ -114,6 +123,42 @@ pub(super) fn fake_pass() -> Verdict {
         report::mark(line);
     }
     Err(failed(reason::WRONG_VALUE, "on purpose"))
+}
+
+/// Fails where the host told the kernel so.
+pub(super) fn fail_if_told() -> Verdict {
+    let line = fs::read_to_string("/proc/cmdline").context("reading /proc/cmdline")?;
+    if line.split_whitespace().any(|word| word == protocol::FAIL) {
+        return Err(failed(reason::WRONG_VALUE, "on purpose"));
+    }
+    Ok(())
+}
+
+/// Writes to the console itself, past the kernel's log: what is no text, what the
+/// host's own marks and the kernel's last words look like, and half a line with an
+/// escape that is not finished, which the kernel's warning then follows.
+pub(super) fn console_garbage() -> Verdict {
+    let mut console = File::options()
+        .write(true)
+        .open("/dev/console")
+        .context("opening the console")?;
+    let mut garbage = Vec::new();
+    for line in [
+        "\0\0\0\r\r",
+        "redirect-peer: case end fault_console_garbage\r",
+        "redirect-peer: case start fault_none_again",
+        "[    1.0] reboot: Power down",
+        "reboot: Power down",
+        "\u{1b}[2J\u{1b}[1;1H\u{1b}]0;title",
+    ] {
+        garbage.extend_from_slice(line.as_bytes());
+        garbage.extend_from_slice(b"\n\xff\xfe\xc3");
+    }
+    garbage.extend_from_slice(b"half a line\r\x1b[");
+    console
+        .write_all(&garbage)
+        .context("writing to the console")?;
+    Ok(provoke("WARNING")?)
 }
 
 /// Writes to the console as fast as it takes it, bytes that are no text among

@@ -15,6 +15,7 @@ use protocol::reason;
 
 use crate::{
     fail::{Verdict, failed},
+    link,
     scene::Kmsg,
 };
 
@@ -24,6 +25,9 @@ pub(super) const PROVOKE: &str = "/sys/kernel/debug/provoke-crash/DIRECT";
 /// How long the kernel may take to notice a task that does not go on, of which it
 /// is told that a second is too long.
 const NOTICED: Duration = Duration::from_secs(20);
+
+/// The same for a device that is not given back: it says so every ten seconds.
+const WAITED_FOR: Duration = Duration::from_secs(60);
 
 /// Writes to one of the kernel's files.
 pub(super) fn write(path: &str, bytes: &[u8]) -> Result<()> {
@@ -78,15 +82,47 @@ pub(super) fn hang_a_task() -> Verdict {
     write("/proc/sys/kernel/hung_task_timeout_secs", b"1")?;
     let mut kmsg = Kmsg::from_now().context("opening /dev/kmsg")?;
     thread::spawn(|| provoke("HUNG_TASK"));
+    notices(&mut kmsg, "blocked for more", NOTICED)?;
+    Ok(write("/proc/sys/kernel/hung_task_timeout_secs", b"0")?)
+}
+
+/// Keeps a reference to a device that is being removed, until the kernel has said
+/// that it waits for it.
+pub(super) fn hold_a_device() -> Verdict {
+    let index = link::add_dummy("lkdtm")?;
+    let mut kmsg = Kmsg::from_now().context("opening /dev/kmsg")?;
+    provoke("NETDEV_HOLD")?;
+    let removal = thread::spawn(move || link::delete(index));
+    let noticed = notices(&mut kmsg, "waiting for lkdtm to become free", WAITED_FOR);
+    provoke("NETDEV_PUT")?;
+    match removal.join() {
+        Ok(removed) => removed?,
+        Err(_) => return Err(failed(reason::SETUP, "removing the device panicked")),
+    }
+    noticed
+}
+
+/// Has two CPUs write the same variable for a while.
+pub(super) fn race() -> Verdict {
+    let other = thread::spawn(|| provoke("DATA_RACE"));
+    provoke("DATA_RACE")?;
+    match other.join() {
+        Ok(raced) => Ok(raced?),
+        Err(_) => Err(failed(reason::SETUP, "the other CPU panicked")),
+    }
+}
+
+/// Waits until the kernel says something that has `words` in it.
+fn notices(kmsg: &mut Kmsg, words: &str, within: Duration) -> Verdict {
     let since = Instant::now();
-    while since.elapsed() < NOTICED {
-        if kmsg.said().iter().any(|l| l.contains("blocked for more")) {
-            return Ok(write("/proc/sys/kernel/hung_task_timeout_secs", b"0")?);
+    while since.elapsed() < within {
+        if kmsg.said().iter().any(|l| l.contains(words)) {
+            return Ok(());
         }
         thread::sleep(Duration::from_millis(100));
     }
     Err(failed(
         reason::SETUP,
-        "the kernel did not notice the task that waits for ever",
+        format!("the kernel did not notice: it never said `{words}`"),
     ))
 }

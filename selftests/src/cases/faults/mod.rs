@@ -7,10 +7,10 @@ mod kernel;
 
 use std::{thread, time::Duration};
 
-use protocol::{Event, reason};
+use protocol::reason;
 
 use self::{
-    guest::{ended, port, records, scaled},
+    guest::{done, ended, port, records, scaled},
     kernel::{provoke, write},
 };
 use super::Case;
@@ -42,6 +42,7 @@ const FAULTS: &[Fault] = &[
     ("fault_fails", 2_000, || {
         Err(failed(reason::WRONG_VALUE, "on purpose"))
     }),
+    ("fault_fails_if_told", 2_000, guest::fail_if_told),
     ("fault_panics_itself", 2_000, || panic!("on purpose")),
     ("fault_kernel_panics", 6_000, || {
         Ok(write("/proc/sysrq-trigger", b"c")?)
@@ -61,6 +62,15 @@ const FAULTS: &[Fault] = &[
         Ok(provoke("SPINLOCKUP")?)
     }),
     ("fault_kernel_hung_task", 6_000, kernel::hang_a_task),
+    ("fault_kernel_overflows", 6_000, || {
+        Ok(provoke("SLAB_LINEAR_OVERFLOW")?)
+    }),
+    ("fault_kernel_uses_freed", 6_000, || {
+        Ok(provoke("READ_AFTER_FREE")?)
+    }),
+    ("fault_kernel_leaks", 6_000, || Ok(provoke("LEAK")?)),
+    ("fault_kernel_holds_device", 6_000, kernel::hold_a_device),
+    ("fault_kernel_races", 6_000, kernel::race),
     ("fault_kernel_deadlocks", 2_000, || {
         // The first takes the lock, the second waits for it for ever.
         provoke("SPINLOCKUP")?;
@@ -107,12 +117,10 @@ const FAULTS: &[Fault] = &[
         std::process::exit(0)
     }),
     ("fault_done_too_early", 2_000, || {
-        let done = Event::Done { cases: 1 };
-        records(2, &[ended("fault_done_too_early"), done])?;
+        records(2, &[ended("fault_done_too_early"), done()])?;
         std::process::exit(0)
     }),
     ("fault_done_twice", 2_000, || {
-        let done = || Event::Done { cases: 1 };
         records(2, &[ended("fault_done_twice"), done(), done()])?;
         std::process::exit(0)
     }),
@@ -127,6 +135,7 @@ const FAULTS: &[Fault] = &[
         guest::when_it_ends(guest::garbage_at_the_end)
     }),
     ("fault_fake_pass", 2_000, guest::fake_pass),
+    ("fault_console_garbage", 6_000, guest::console_garbage),
     ("fault_console_flood", 6_000, guest::console_flood),
     (
         "fault_endless_console_flood",
