@@ -91,8 +91,9 @@ impl Project {
         patches_in(&self.path("kernel-patches").join(line).join(kind))
     }
 
-    /// A digest of the patches that a base has: strip, and the series or the
-    /// folder to use instead of it.
+    /// A digest of what the patches of a base change: strip, and the series or
+    /// the folder to use instead of it. Not of what they say, which is written
+    /// after it has been measured.
     pub fn patch_set(&self, line: &str, series: Option<&Path>) -> Result<String> {
         let series = match series {
             Some(dir) => patches_in(dir)?,
@@ -100,12 +101,20 @@ impl Project {
         };
         let mut key = Key::new("patches");
         for patch in self.patches(line, "strip")?.iter().chain(&series) {
-            let text =
-                std::fs::read(patch).with_context(|| format!("reading {}", patch.display()))?;
-            key = key.with(text);
+            let text = std::fs::read_to_string(patch)
+                .with_context(|| format!("reading {}", patch.display()))?;
+            key = key.with(changes(&text));
         }
         Ok(key.hex())
     }
+}
+
+/// What a patch changes in each file of a kernel: its message is left out, and
+/// so are the selftests, which are in no kernel.
+fn changes(patch: &str) -> String {
+    let files = patch.split("\ndiff --git ").skip(1);
+    let built = files.filter(|file| !file.starts_with("a/tools/testing/"));
+    built.collect::<Vec<_>>().join("\n")
 }
 
 /// The `*.patch` files of a folder, in order. A folder without any is an error.
@@ -146,6 +155,23 @@ fn parse_bases(text: &str) -> Result<Vec<Base>> {
 mod tests {
     use super::*;
     use crate::damage::Damage;
+
+    /// Verify that a patch is known by what it changes in a kernel, and by
+    /// nothing else.
+    #[test]
+    fn a_patch_is_what_it_changes() {
+        let patch = |message: &str, line: &str, test: &str| {
+            format!(
+                "Subject: {message}\n---\n a.c | 1 +\n\ndiff --git a/a.c b/a.c\n+{line}\n\
+                 diff --git a/tools/testing/t.c b/tools/testing/t.c\n+{test}\n\
+                 diff --git a/b.c b/b.c\n+{line}\n"
+            )
+        };
+        let one = changes(&patch("x", "y", "t"));
+        assert!(one.contains("a/a.c") && one.contains("a/b.c"), "{one}");
+        assert_eq!(changes(&patch("other", "y", "u")), one);
+        assert_ne!(changes(&patch("x", "z", "t")), one);
+    }
 
     /// Verify that release lines are ordered as versions, not as text.
     #[test]

@@ -2,6 +2,8 @@
 //! Everything that was found out, as one value: what `results.json` holds and
 //! what every report is made from.
 
+use std::collections::BTreeMap;
+
 use protocol::{Arm, CaseInfo, Expect, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,9 @@ pub struct Results {
     /// What was found besides verdicts, and makes none of them worse.
     #[serde(default)]
     pub findings: Vec<Finding>,
+    /// By base, a digest of the patches that were applied to it.
+    #[serde(default)]
+    pub patches: BTreeMap<String, String>,
 }
 
 /// Something about a base that somebody should see to.
@@ -324,6 +329,7 @@ mod tests {
             steps: vec![],
             allow_flaky,
             findings: vec![],
+            patches: BTreeMap::new(),
         }
     }
 

@@ -2,6 +2,8 @@
 //! `stress`: packets through the helper while devices, namespaces and programs
 //! come and go, for as long as is asked for.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result};
 use protocol::CaseInfo;
 
@@ -90,6 +92,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         allow_flaky: false,
         // One case does not show what all of them need.
         findings: Vec::new(),
+        patches: BTreeMap::new(),
     };
     if let Some(dir) = &request.results {
         report::write_all(&results, dir)?;

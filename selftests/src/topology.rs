@@ -99,6 +99,28 @@ impl Topology {
         Self::join(wire, kind, 1, &[ip])
     }
 
+    /// One more pair between ns_fwd and ns_dst, of veth and without addresses:
+    /// the index of other_fwd in ns_fwd, and that of other in ns_dst.
+    pub(crate) fn other_pair(&self) -> Result<(u32, u32)> {
+        let end = |name, last| End {
+            name,
+            mac: [2, 0, 0, 0, 0, last],
+            queues: 1,
+            index: 0,
+        };
+        let (host, container) = (end("other_fwd", 44), end("other", 45));
+        self.fwd
+            .enter(|| link::add_pair(Pair::Veth, &host, &container, &self.dst))?;
+        let up = |ns: &Netns, name| {
+            ns.enter(|| {
+                let index = link::index(name)?;
+                link::set_up(index, true)?;
+                Ok(index)
+            })
+        };
+        Ok((up(&self.fwd, "other_fwd")?, up(&self.dst, "other")?))
+    }
+
     fn build(kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {
         Self::join(kind, kind, dst_queues, ips)
     }

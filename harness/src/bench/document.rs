@@ -6,7 +6,11 @@ use std::{collections::BTreeSet, fmt::Write, path::Path};
 use anyhow::Result;
 
 use super::{figures::Bench, plot, table};
-use crate::{cache::write_whole, report::text, results::Machine};
+use crate::{
+    cache::write_whole,
+    report::{marks, text},
+    results::Machine,
+};
 
 /// Writes performance.md, and a picture for each base.
 pub fn write_docs(benches: &[Bench], to: &Path) -> Result<()> {
@@ -34,7 +38,7 @@ pub fn write_docs(benches: &[Bench], to: &Path) -> Result<()> {
             measured(bench.started, bench.seconds, &bench.machine)
         );
         for (base, patches) in patch_sets(bench) {
-            let _ = writeln!(out, "\n{}{base}: {patches}.", PATCH_SET);
+            let _ = writeln!(out, "\n{}", marks::mark(base, patches));
         }
         for base in plot::bases(bench) {
             let file = format!("cost-{base}.svg");
@@ -49,22 +53,10 @@ pub fn write_docs(benches: &[Bench], to: &Path) -> Result<()> {
     write_whole(&to.join("performance.md"), out.as_bytes())
 }
 
-/// How a line begins that says which patches of a base were measured.
-const PATCH_SET: &str = "Patch set of ";
-
 /// The patch sets of the bases of a bench.
 fn patch_sets(bench: &Bench) -> BTreeSet<(&str, &str)> {
     let all = bench.kernels.iter();
     all.map(|k| (k.base.as_str(), k.patches.as_str())).collect()
-}
-
-/// Which patches of a base docs/performance.md is about; `None` when it says
-/// nothing of the base.
-pub fn patch_set_of<'a>(page: &'a str, base: &str) -> Option<&'a str> {
-    page.lines().find_map(|line| {
-        let (of, patches) = line.strip_prefix(PATCH_SET)?.split_once(": ")?;
-        (of == base).then_some(patches.trim_end_matches('.'))
-    })
 }
 
 /// When, for how long and where: a paragraph.
@@ -94,7 +86,6 @@ mod tests {
         let found = sample(&[("veth.tcp_rr.v4.host", &[1000.0, 1000.0])]);
         write_docs(&[found], dir.path()).unwrap();
         let page = std::fs::read_to_string(dir.path().join("performance.md")).unwrap();
-        assert_eq!(patch_set_of(&page, "6.12"), Some("p"), "{page}");
-        assert_eq!(patch_set_of(&page, "6.1"), None);
+        assert_eq!(marks::marks(&page, "6.12"), ["p"], "{page}");
     }
 }

@@ -38,7 +38,7 @@ mod turns;
 
 use anyhow::Result;
 
-pub use document::{patch_set_of, write_docs};
+pub use document::write_docs;
 pub use figures::{Asked, Bench, Costs, Measured, VERSION};
 pub use itself::{Itself, self_of};
 pub use letter::{Promise, promises};

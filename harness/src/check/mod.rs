@@ -3,6 +3,7 @@
 
 mod at_once;
 mod fuzz;
+mod pages;
 mod readers;
 
 use std::{
@@ -118,6 +119,7 @@ pub fn check(request: &Check) -> Result<u8> {
     for wrong in requirements(&session, &mut count)? {
         println!("     {wrong}");
     }
+    pages::pages(&session, &mut count)?;
     if !request.quick {
         for trial in readers::try_all(&session).context("the readers of the reports")? {
             count.trial("read by others", &trial);

@@ -14,6 +14,7 @@ mod json;
 mod junit;
 mod kcidb;
 mod ktap;
+pub(crate) mod marks;
 mod problems;
 mod reproduce;
 pub(crate) mod sample;

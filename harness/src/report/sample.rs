@@ -31,6 +31,7 @@ pub(crate) fn hostile() -> Results {
     let mut value = serde_json::to_value(bad()).unwrap();
     replace(&mut value, EVIL);
     let mut results: Results = serde_json::from_value(value).unwrap();
+    results.patches.insert("6.12".into(), "f00d".into());
     results.findings.push(Finding {
         base: EVIL.into(),
         what: EVIL.into(),

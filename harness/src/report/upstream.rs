@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use protocol::{Arm, Outcome};
 
-use super::text;
+use super::{marks, text};
 use crate::{
     results::{CaseResult, Results, Run},
     verdict::Verdict,
@@ -70,6 +70,9 @@ fn section(out: &mut String, results: &Results, theirs: &Run, ours: &Run) {
         ours.cases.len() - differing.len() - skipped,
         differing.len()
     );
+    if let Some(patches) = results.patches.get(&ours.base) {
+        let _ = writeln!(out, "\n{}", marks::mark(&ours.base, patches));
+    }
     if differing.is_empty() {
         return;
     }

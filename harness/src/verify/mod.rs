@@ -6,7 +6,7 @@ mod at_once;
 mod consoles;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     time::{Instant, SystemTime},
 };
@@ -236,6 +236,13 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
     }
     // A request for some of the cases does not show what all of them need.
     let bases: BTreeSet<&str> = runs.iter().map(|r| r.base.as_str()).collect();
+    let mut patches = BTreeMap::new();
+    for (tree, _) in &arms_of {
+        let set = session
+            .project
+            .patch_set(&tree.base.line, request.source.series.as_deref())?;
+        patches.insert(tree.base.line.clone(), set);
+    }
     let mut findings = left_out;
     if request.cases.is_empty() {
         findings.extend(bases.iter().flat_map(|b| allowed.unmatched(b)));
@@ -254,6 +261,7 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
         steps: session.progress.steps(),
         allow_flaky: request.allow_flaky,
         findings,
+        patches,
     };
     Ok((results, failed))
 }
