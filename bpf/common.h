@@ -66,6 +66,15 @@ static __always_inline __s64 checksum(struct __sk_buff *skb)
 	return bpf_csum_update(skb, 0);
 }
 
+/* A field of a tracepoint's record, which begins at ctx. */
+static __always_inline __u32 field32(void *ctx, __u32 at)
+{
+	__u32 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value), ctx + at);
+	return value;
+}
+
 char _license[] SEC("license") = "GPL";
 
 #endif

@@ -13,14 +13,6 @@ volatile const __u32 reason_at;
 
 __u64 freed[REASONS] = {};
 
-static __always_inline __u32 field32(void *ctx, __u32 at)
-{
-	__u32 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), ctx + at);
-	return value;
-}
-
 SEC("tracepoint/skb/kfree_skb")
 int on_free(void *ctx)
 {

@@ -48,14 +48,6 @@ static __always_inline struct cpu *here(void)
 	return &cpus[bpf_get_smp_processor_id() & (CPUS - 1)];
 }
 
-static __always_inline __u32 field32(void *ctx, __u32 at)
-{
-	__u32 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), ctx + at);
-	return value;
-}
-
 static __always_inline bool is_ksoftirqd(const char *name)
 {
 	return name[0] == 'k' && name[1] == 's' && name[2] == 'o' && name[3] == 'f';

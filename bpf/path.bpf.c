@@ -14,21 +14,11 @@ volatile const __u32 rx_len_at;
 volatile const __u32 entry_len_at;
 volatile const __u32 xmit_len_at;
 volatile const __u32 poll_name_at;
-volatile const __u32 free_protocol_at;
-volatile const __u32 free_reason_at;
 
 __u64 netif_rx = 0;
 __u64 netif_receive_skb = 0;
 __u64 start_xmit = 0;
 __u64 backlog_work = 0;
-
-static __always_inline __u32 field32(void *ctx, __u32 at)
-{
-	__u32 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), ctx + at);
-	return value;
-}
 
 static __always_inline bool ours(__u32 len)
 {
@@ -107,30 +97,5 @@ int on_napi_poll(void *ctx)
 	if (name[0] == '(')
 		__sync_fetch_and_add(&backlog_work, cpu->polled);
 	cpu->polled = 0;
-	return 0;
-}
-
-/* Frames of this protocol, which nothing but a test sends (IEEE 802 calls it
- * "local experimental"), by why they were dropped.
- */
-#define PROTOCOL 0x88b5
-#define REASONS 512
-
-__u64 freed[REASONS] = {};
-
-SEC("tracepoint/skb/kfree_skb")
-int on_kfree_skb(void *ctx)
-{
-	/* Kernels before 5.17 have no reasons. */
-	__u32 reason = free_reason_at ? field32(ctx, free_reason_at) : 0;
-
-	if ((field32(ctx, free_protocol_at) & 0xffff) != PROTOCOL)
-		return 0;
-	if (reason >= REASONS)
-		reason = REASONS - 1;
-	/* The compiler knows that this changes nothing, the verifier does not. */
-	barrier_var(reason);
-	reason &= REASONS - 1;
-	__sync_fetch_and_add(&freed[reason], 1);
 	return 0;
 }

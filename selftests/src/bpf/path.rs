@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The counters on the kernel's tracepoints.
 
-use anyhow::{Context, Result};
+use anyhow::Context;
 use libbpf_rs::{
     Link,
     skel::{OpenSkel, Skel, SkelBuilder},
@@ -46,46 +46,18 @@ impl Path {
             rodata.xmit_len_at = Format::of("net", "net_dev_start_xmit")?.offset("len")?;
             rodata.poll_name_at = Format::of("napi", "napi_poll")?.offset("dev_name")?;
         }
-        Self::attach(
-            open,
-            &[
-                "on_netif_rx",
-                "on_netif_receive_skb_entry",
-                "on_netif_receive_skb",
-                "on_start_xmit",
-                "on_napi_poll",
-            ],
-        )
-    }
-
-    /// Counts why frames of the experimental protocol are dropped.
-    pub(crate) fn drops(format: &Format) -> Result<Self, Stop> {
-        let mut open = PathSkelBuilder::default()
-            .open(room())
-            .context("opening path.bpf.o")?;
-        if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
-            rodata.free_protocol_at = format.offset("protocol")?;
-            // 0, where no field is, has every frame counted alike.
-            rodata.free_reason_at = if format.has("reason") {
-                format.offset("reason")?
-            } else {
-                0
-            };
-        }
-        Self::attach(open, &["on_kfree_skb"])
-    }
-
-    fn attach(
-        mut open: super::skel::path::OpenPathSkel<'static>,
-        programs: &[&str],
-    ) -> Result<Self, Stop> {
-        for mut p in open.open_object_mut().progs_mut() {
-            let wanted = programs.iter().any(|name| p.name() == *name);
-            p.set_autoload(wanted);
-        }
         let skel = open.load().map_err(|e| refusal(&e))?;
         Ok(Self {
-            _links: attach_all(skel.object(), programs)?,
+            _links: attach_all(
+                skel.object(),
+                &[
+                    "on_netif_rx",
+                    "on_netif_receive_skb_entry",
+                    "on_netif_receive_skb",
+                    "on_start_xmit",
+                    "on_napi_poll",
+                ],
+            )?,
             skel,
         })
     }
@@ -102,15 +74,5 @@ impl Path {
                 start_xmit: now(&b.start_xmit),
                 backlog_work: now(&b.backlog_work),
             })
-    }
-
-    /// Numbers of the reasons for which frames were dropped, and how many.
-    pub(crate) fn dropped(&self) -> Vec<(usize, u64)> {
-        let freed = self.skel.maps.bss_data.as_deref().map(|b| now(&b.freed));
-        freed
-            .into_iter()
-            .flat_map(|f| f.into_iter().enumerate())
-            .filter(|(_, count)| *count > 0)
-            .collect()
     }
 }

@@ -3,20 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use protocol::{Arm, Expect, reason};
 
 use super::{Case, WAYS};
 use crate::{
-    bpf::{Path, Redirect},
-    fail::{Verdict, becomes, same},
+    bpf::{Freed, Redirect},
+    fail::{Stop, Verdict, becomes, same},
     link::{self, Pair},
     probe::{self, Tap},
     topology::{Ip, MAC_SRC, MAC_SRC_FWD, Topology},
-    tracefs::Format,
 };
 
-/// IEEE 802 local experimental: nothing else sends it. bpf/path.bpf.c has it too.
+/// IEEE 802 local experimental: nothing else sends it.
 const PROTOCOL: u16 = 0x88b5;
 const FRAMES: u64 = 5;
 
@@ -122,44 +121,44 @@ fn case(name: &str, what: &str, run: impl Fn() -> Verdict + Send + Sync + 'stati
     )
 }
 
-fn format() -> Result<Format> {
-    let format = Format::of("skb", "kfree_skb")?;
-    if !format.has("reason") {
-        bail!("this kernel's skb:kfree_skb has no drop reasons, although it is no older than 5.17");
+/// Counts the frames from now on. A kernel without drop reasons is skipped before.
+fn freed() -> Result<Freed, Stop> {
+    let freed = Freed::count(PROTOCOL)?;
+    if !freed.has_reasons() {
+        return Err(anyhow!(
+            "this kernel's skb:kfree_skb has no drop reasons, although it is no older than 5.17"
+        )
+        .into());
     }
-    Ok(format)
+    Ok(freed)
 }
 
 fn drops(pair: Pair, wanted: &str, target: impl FnOnce(&Topology) -> Result<u32>) -> Verdict {
-    let format = format()?;
     let t = Topology::new(pair)?;
     let program = Redirect::to("peer", target(&t)?)?;
     program.at_ingress(&t.fwd, t.src_fwd)?;
-    counted(&t, &format, wanted)
+    counted(&t, wanted)
 }
 
 fn egress(pair: Pair) -> Verdict {
-    let format = format()?;
     let t = Topology::new(pair)?;
     let out = Redirect::to("plain", t.dst_fwd)?;
     let program = Redirect::to("peer", t.dst_fwd)?;
     out.at_ingress(&t.fwd, t.src_fwd)?;
     program.at_egress(&t.fwd, t.dst_fwd)?;
-    counted(&t, &format, "TC_EGRESS")
+    counted(&t, "TC_EGRESS")
 }
 
 fn netkit() -> Verdict {
-    let format = format()?;
     let t = Topology::new(Pair::Netkit)?;
     let out = Redirect::to("plain", t.dst_fwd)?;
     let program = Redirect::to("peer_netkit_primary", t.dst_dev)?;
     out.at_ingress(&t.fwd, t.src_fwd)?;
     let _link = program.at_netkit(&t.fwd, t.dst_fwd)?;
-    counted(&t, &format, "TC_EGRESS")
+    counted(&t, "TC_EGRESS")
 }
 
 fn endless() -> Verdict {
-    let format = format()?;
     let t = Topology::new(Pair::Veth)?;
     let programs = [
         Redirect::to("peer", t.dst_fwd)?,
@@ -169,12 +168,12 @@ fn endless() -> Verdict {
     programs[0].at_ingress(&t.fwd, t.src_fwd)?;
     programs[1].at_ingress(&t.dst, t.dst_dev)?;
     programs[2].at_ingress(&t.fwd, t.dst_fwd)?;
-    counted(&t, &format, "TC_REDIRECT_LOOP")
+    counted(&t, "TC_REDIRECT_LOOP")
 }
 
 /// Sends frames from ns_src, all of which are dropped for the reason `wanted`.
-fn counted(t: &Topology, format: &Format, wanted: &str) -> Verdict {
-    let path = Path::drops(format)?;
+fn counted(t: &Topology, wanted: &str) -> Verdict {
+    let freed = freed()?;
     let tap = Tap::new(&t.src, t.src_dev)?;
     let frame = probe::frame(MAC_SRC_FWD, MAC_SRC, PROTOCOL, &[0; 50]);
     for _ in 0..FRAMES {
@@ -184,18 +183,14 @@ fn counted(t: &Topology, format: &Format, wanted: &str) -> Verdict {
     becomes(
         reason::WRONG_COUNT,
         "frames dropped, for whatever reason",
-        || path.dropped().iter().map(|(_, count)| count).sum::<u64>(),
+        || freed.all(),
         FRAMES,
     )?;
-    let names = format.symbols();
-    let got: BTreeMap<String, u64> = path
-        .dropped()
-        .into_iter()
-        .map(|(number, count)| {
-            let name = names.get(&number).cloned();
-            (name.unwrap_or_else(|| format!("reason {number}")), count)
-        })
-        .collect();
     let expected = BTreeMap::from([(wanted.to_owned(), FRAMES)]);
-    same(reason::WRONG_VALUE, "drop reasons", got, expected)
+    same(
+        reason::WRONG_VALUE,
+        "drop reasons",
+        freed.by_reason(),
+        expected,
+    )
 }
