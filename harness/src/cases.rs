@@ -191,7 +191,11 @@ pub fn check(session: &Session) -> Result<Vec<String>> {
 
 fn table(session: &Session, markdown: bool) -> Result<(String, Vec<String>)> {
     let guest = Guest::build(&session.project, session.common.offline, &session.progress)?;
-    let mutations = mutate::mutations(session, DEFAULT_BASE)?;
+    let lines = lines(session)?;
+    let mut mutations = Vec::new();
+    for base in &lines {
+        mutations.extend(mutate::mutations(session, base)?);
+    }
     unknown(&guest.cases, &mutations)?;
     let commands: Vec<String> = Cli::command()
         .get_subcommands()
@@ -203,10 +207,11 @@ fn table(session: &Session, markdown: bool) -> Result<(String, Vec<String>)> {
         .filter(|r| !r.covered)
         .map(|r| format!("nothing proves {}: {}", r.id, r.text))
         .collect();
-    missing.extend(never_seen_to_fail(&guest.cases, &mutations).map(|case| {
-        format!("{case} was never seen to fail: no mutation of {DEFAULT_BASE} says that it notices")
-    }));
-    missing.extend(without_a_case(&guest.cases, &lines(session)?));
+    missing.extend(
+        never_seen_to_fail(&guest.cases, &mutations, &lines)
+            .map(|case| format!("{case} was never seen to fail: no mutation says that it notices")),
+    );
+    missing.extend(without_a_case(&guest.cases, &lines));
     let text = if markdown {
         page(&rows, &guest.cases, &mutations)
     } else {
@@ -221,16 +226,24 @@ fn lines(session: &Session) -> Result<Vec<String>> {
     Ok(bases.into_iter().map(|b| b.line).collect())
 }
 
-/// The cases that must pass on the patched kernel of the default base, and that
-/// no mutation makes fail: nobody knows that they can.
+/// The cases that must pass on the patched kernel of a base, and that no mutation
+/// makes fail: nobody knows that they can. What must pass on the default base
+/// must be seen to fail there: that is what CI tries.
 fn never_seen_to_fail<'a>(
     cases: &'a [CaseInfo],
     mutations: &'a [Mutation],
+    bases: &'a [String],
 ) -> impl Iterator<Item = &'a str> {
+    let must_pass = |c: &CaseInfo, base: &str| *c.expect(Arm::Patched, base).0 == Expect::Pass;
     cases
         .iter()
-        .filter(|c| matches!(c.expect(Arm::Patched, DEFAULT_BASE).0, Expect::Pass))
-        .filter(|c| !mutations.iter().any(|m| m.is_noticed_by(c, DEFAULT_BASE)))
+        .filter(move |c| bases.iter().any(|base| must_pass(c, base)))
+        .filter(move |c| {
+            !mutations
+                .iter()
+                .filter(|m| m.base == DEFAULT_BASE || !must_pass(c, DEFAULT_BASE))
+                .any(|m| m.is_noticed_by(c))
+        })
         .map(|c| c.name.as_str())
 }
 
@@ -277,13 +290,14 @@ fn unknown(cases: &[CaseInfo], mutations: &[Mutation]) -> Result<()> {
         }
         // Any case whose name matches and that runs there.
         let is_case = |glob: &&String| {
-            let passes = |c: &CaseInfo| *c.expect(Arm::Patched, DEFAULT_BASE).0 == Expect::Pass;
+            let passes = |c: &CaseInfo| *c.expect(Arm::Patched, &mutation.base).0 == Expect::Pass;
             let matches = |c: &&CaseInfo| glob_matches(glob, &c.name);
             cases.iter().filter(matches).any(passes)
         };
         if let Some(glob) = mutation.noticed_by.iter().find(|glob| !is_case(glob)) {
             return Err(request!(
-                "{patch} is to be noticed by `{glob}`, which is no case that must pass on {DEFAULT_BASE}"
+                "{patch} is to be noticed by `{glob}`, which is no case that must pass on {}",
+                mutation.base
             ));
         }
     }
@@ -347,7 +361,7 @@ fn page(rows: &[Row<'_>], cases: &[CaseInfo], mutations: &[Mutation]) -> String 
         "# What proves which requirement\n\n\
          Made by `cargo harness cases --markdown`; `cargo harness check` fails where it says something else than the cases, \
          and where a requirement has no proof. `kernel:` is a test of the kernel's own that the cases match. The last column \
-         is what [breaks it on purpose](../kernel-patches/6.12/mutations), and the case that notices.\n\n\
+         is what breaks it on purpose (kernel-patches/LINE/mutations), and the case that notices.\n\n\
          | requirement | | proved by | broken on purpose: noticed by |\n|---|---|---|---|\n",
     );
     for row in rows {
@@ -380,7 +394,7 @@ fn page(rows: &[Row<'_>], cases: &[CaseInfo], mutations: &[Mutation]) -> String 
     let _ = write!(
         out,
         "\n## The cases\n\nA case passes on every arm and base unless the fourth column says otherwise. The last one has the \
-         mutations of {DEFAULT_BASE} that make it fail, by number.\n\n\
+         mutations that make it fail: their numbers, of {DEFAULT_BASE} unless another line is named.\n\n\
          | case | proves | | elsewhere than by a pass | seen to fail by |\n|---|---|---|---|---|\n"
     );
     for case in cases {
@@ -424,10 +438,18 @@ fn elsewhere(case: &CaseInfo) -> String {
 
 /// The numbers of the mutations that a case notices.
 fn seen_to_fail_by(case: &CaseInfo, mutations: &[Mutation]) -> String {
-    let numbers: Vec<&str> = mutations
+    let number = |m: &Mutation| {
+        let number = m.patch.file_name()?.to_str()?.split('-').next()?;
+        Some(if m.base == DEFAULT_BASE {
+            number.to_owned()
+        } else {
+            format!("{} {number}", m.base)
+        })
+    };
+    let numbers: Vec<String> = mutations
         .iter()
-        .filter(|m| m.is_noticed_by(case, DEFAULT_BASE))
-        .filter_map(|m| m.patch.file_name()?.to_str()?.split('-').next())
+        .filter(|m| m.is_noticed_by(case))
+        .filter_map(number)
         .collect();
     numbers.join(", ")
 }
@@ -451,6 +473,7 @@ mod tests {
 
     fn mutation(breaks: &str, case: &str) -> Mutation {
         Mutation {
+            base: DEFAULT_BASE.into(),
             patch: PathBuf::from("0001-p.patch"),
             subject: "Leave out x".into(),
             noticed_by: vec![case.into()],
@@ -491,9 +514,20 @@ mod tests {
             why: "w".into(),
         });
         let cases = [case("a", &[]), case("b", &[]), skipped];
-        let mutations = [mutation("R1", "a*")];
-        let unseen: Vec<&str> = never_seen_to_fail(&cases, &mutations).collect();
-        assert_eq!(unseen, ["b"]);
+        let mut mutations = vec![mutation("R1", "a*")];
+        let bases = [DEFAULT_BASE.to_owned(), "7.3".to_owned()];
+        let unseen = |mutations: &[Mutation], bases: &[String]| -> Vec<String> {
+            let unseen = never_seen_to_fail(&cases, mutations, bases);
+            unseen.map(str::to_owned).collect()
+        };
+        assert_eq!(unseen(&mutations, &bases[..1]), ["b"]);
+        assert_eq!(unseen(&mutations, &bases), ["b", "c"]);
+        // Elsewhere is good enough for what the default base skips, only.
+        let mut others = mutation("R1", "?");
+        others.base = "7.3".into();
+        mutations.push(others);
+        assert_eq!(unseen(&mutations, &bases), ["b"]);
+        assert_eq!(seen_to_fail_by(&cases[2], &mutations), "7.3 0001");
         assert_eq!(seen_to_fail_by(&cases[0], &mutations), "0001");
         assert_eq!(seen_to_fail_by(&cases[2], &[mutation("R1", "c")]), "");
         assert_eq!(

@@ -261,9 +261,9 @@ pub struct Cases {
 /// `mutate`.
 #[derive(Debug, Clone, Args)]
 pub struct Mutate {
-    /// The release line whose mutations are tried
-    #[arg(long, value_name = "B", default_value = "6.12")]
-    pub base: String,
+    /// A release line whose mutations are tried; may be repeated, `all` for every one [default: 6.12]
+    #[arg(long = "base", value_name = "B")]
+    pub bases: Vec<String>,
     /// Only the mutations whose file names match, as in a shell: `0024-*`; may be repeated
     #[arg(long, value_name = "GLOB")]
     pub only: Vec<String>,

@@ -25,6 +25,8 @@ use crate::{
 /// A patch that breaks one requirement, and what must come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mutation {
+    /// The base whose series it breaks, `6.12`.
+    pub base: String,
     /// The patch; it goes on top of the series.
     pub patch: PathBuf,
     /// Its subject.
@@ -42,11 +44,12 @@ pub struct Mutation {
 }
 
 impl Mutation {
-    /// Whether this case must notice on a base: one that is skipped there, or that
+    /// Whether this case must notice: one that is skipped on the base, or that
     /// must not pass even over a series that is right, sees nothing.
-    pub fn is_noticed_by(&self, case: &CaseInfo, base: &str) -> bool {
+    pub fn is_noticed_by(&self, case: &CaseInfo) -> bool {
         let named = |glob: &String| glob_matches(glob, &case.name);
-        self.noticed_by.iter().any(named) && *case.expect(Arm::Patched, base).0 == Expect::Pass
+        self.noticed_by.iter().any(named)
+            && *case.expect(Arm::Patched, &self.base).0 == Expect::Pass
     }
 
     /// Whether a case that ended so has seen what this breaks.
@@ -66,20 +69,25 @@ impl Mutation {
 /// them for what never comes. What does come takes a few milliseconds.
 const PATIENCE: u64 = 800;
 
-/// `mutate`: tries every mutation that is kept for a base.
+/// `mutate`: tries every mutation that is kept for the bases asked for.
 pub fn mutate(request: &cli::Mutate) -> Result<u8> {
     let session = Session::open(&request.common)?;
-    let plain = Verify::of_base(&request.base, &request.common);
+    let mut all = Vec::new();
+    for base in session.bases(&request.bases)? {
+        all.extend(mutations(&session, &base.line)?);
+    }
     let mut unnoticed = 0;
-    for mutation in chosen(mutations(&session, &request.base)?, &request.only)? {
-        let came = try_one(&session, &plain, &request.base, &mutation)?;
+    for mutation in chosen(all, &request.only)? {
+        let plain = Verify::of_base(&mutation.base, &request.common);
+        let came = try_one(&session, &plain, &mutation)?;
         let word = if came.is_none() {
             "noticed "
         } else {
             "UNNOTICED"
         };
         println!(
-            "{word} {}: {} must come to {}",
+            "{word} {} {}: {} must come to {}",
+            mutation.base,
             mutation.subject,
             mutation.noticed_by.join(" "),
             mutation.verdict
@@ -123,12 +131,12 @@ pub fn mutations(session: &Session, base: &str) -> Result<Vec<Mutation>> {
         .map(|patch| {
             let text = fs::read_to_string(&patch)
                 .with_context(|| format!("reading {}", patch.display()))?;
-            parse(&text, &patch)
+            parse(&text, &patch, base)
         })
         .collect()
 }
 
-fn parse(text: &str, patch: &Path) -> Result<Mutation> {
+fn parse(text: &str, patch: &Path, base: &str) -> Result<Mutation> {
     let head = text.split("\n---\n").next().unwrap_or_default();
     let lines = |name: &'static str| {
         head.lines()
@@ -151,6 +159,7 @@ fn parse(text: &str, patch: &Path) -> Result<Mutation> {
         Ok(words)
     };
     Ok(Mutation {
+        base: base.to_owned(),
         patch: patch.to_owned(),
         subject: field("Subject")?.trim_start_matches("[PATCH] ").to_owned(),
         noticed_by: words("Noticed-by")?,
@@ -188,12 +197,8 @@ fn reasons(text: Option<&str>, patch: &Path) -> Result<Vec<String>> {
 
 /// Runs the cases that must notice on the series with the mutation on top.
 /// `Ok(None)` when all did as they must; what came instead otherwise.
-pub fn try_one(
-    session: &Session,
-    request: &Verify,
-    base: &str,
-    mutation: &Mutation,
-) -> Result<Option<String>> {
+pub fn try_one(session: &Session, request: &Verify, mutation: &Mutation) -> Result<Option<String>> {
+    let base = mutation.base.as_str();
     let scratch = tempfile::tempdir().context("making a folder for the broken series")?;
     for patch in session.project.patches(base, "series")? {
         let name = patch.file_name().context("a patch has a name")?;
@@ -253,7 +258,7 @@ mod tests {
     #[test]
     fn message_says_what_is_due() {
         let text = "From x\nSubject: [PATCH] Leave out y\n\nBreaks: R1 carry\nNoticed-by: case_a b_*\nNoticed-by: c\nVerdict: fail\n---\n+Verdict: pass\n";
-        let m = parse(text, Path::new("p")).unwrap();
+        let m = parse(text, Path::new("p"), "6.12").unwrap();
         assert_eq!(
             (m.subject.as_str(), m.verdict.as_str()),
             ("Leave out y", "fail")
@@ -267,12 +272,13 @@ mod tests {
             ("", false),
         ] {
             let text = text.replace("Verdict: fail\n-", &format!("Verdict: {due}\n-"));
-            assert_eq!(parse(&text, Path::new("p")).is_ok(), fine, "{due}");
+            assert_eq!(parse(&text, Path::new("p"), "6.12").is_ok(), fine, "{due}");
         }
         assert!(
             parse(
                 "Subject: x\n\n---\nVerdict: fail\nNoticed-by: b\n",
-                Path::new("p")
+                Path::new("p"),
+                "6.12"
             )
             .is_err()
         );
@@ -280,14 +286,14 @@ mod tests {
 
     fn mutation(headers: &str) -> Result<Mutation> {
         let text = format!("Subject: x\n\nBreaks: R1\nNoticed-by: b_*\n{headers}---\n");
-        parse(&text, Path::new("p"))
+        parse(&text, Path::new("p"), "6.12")
     }
 
     /// Verify that a case notices by its name and where it must pass, and that
     /// one which is skipped on a base does not notice there.
     #[test]
     fn what_is_skipped_notices_nothing() {
-        let m = mutation("Verdict: fail\n").unwrap();
+        let mut m = mutation("Verdict: fail\n").unwrap();
         let mut case = CaseInfo {
             name: "b_1".into(),
             summary: String::new(),
@@ -301,10 +307,11 @@ mod tests {
             deadline_ms: 1,
             waits_ms: 0,
         };
-        assert!(m.is_noticed_by(&case, "7.3"));
-        assert!(!m.is_noticed_by(&case, "6.12"));
+        assert!(!m.is_noticed_by(&case));
+        m.base = "7.3".into();
+        assert!(m.is_noticed_by(&case));
         case.name = "case_b".into();
-        assert!(!m.is_noticed_by(&case, "7.3"));
+        assert!(!m.is_noticed_by(&case));
     }
 
     /// Verify that a case that could not be set up has noticed nothing unless the
@@ -367,7 +374,7 @@ mod tests {
         let text = include_str!("../../kernel-patches/6.12/mutations/0001-peer-up-check.patch");
         let mut read = 0;
         Damage::texts(3_000, text, |damaged| {
-            if let Ok(mutation) = parse(damaged, Path::new("p")) {
+            if let Ok(mutation) = parse(damaged, Path::new("p"), "6.12") {
                 read += 1;
                 assert!(verdict(&mutation.verdict, Path::new("p")).is_ok());
             }

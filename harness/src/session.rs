@@ -15,7 +15,7 @@ use crate::{
     kernel::{self, Kernel, Recipe},
     machine,
     progress::Progress,
-    project::Project,
+    project::{Base, Project},
     scratch,
     setup::{self, VirtmeNg},
     tree::{self, Origin, Tree},
@@ -94,23 +94,19 @@ impl Session {
         if let Some(file) = &source.tarball {
             return Ok(vec![Origin::Tarball(file.clone())]);
         }
-        if source.bases.iter().any(|b| b == "all") {
-            return Ok(self
-                .project
-                .bases()?
-                .into_iter()
-                .map(Origin::Package)
-                .collect());
+        let bases = self.bases(&source.bases)?;
+        Ok(bases.into_iter().map(Origin::Package).collect())
+    }
+
+    /// The bases that are named: `all` is every one, and none is the default.
+    pub fn bases(&self, named: &[String]) -> Result<Vec<Base>> {
+        if named.iter().any(|b| b == "all") {
+            return self.project.bases();
         }
-        let named = if source.bases.is_empty() {
-            vec![DEFAULT_BASE.to_owned()]
-        } else {
-            source.bases.clone()
-        };
-        named
-            .iter()
-            .map(|line| Ok(Origin::Package(self.project.base(line)?)))
-            .collect()
+        if named.is_empty() {
+            return Ok(vec![self.project.base(DEFAULT_BASE)?]);
+        }
+        named.iter().map(|line| self.project.base(line)).collect()
     }
 
     /// The commit of an arm of a tree. Takes seconds at the most, so that a

@@ -260,7 +260,7 @@ fn kernels(session: &mut Session, common: &Common, count: &mut Count) -> Result<
         println!("     {line}");
     }
     for mutation in mutate::mutations(session, DEFAULT_BASE)? {
-        let came = mutate::try_one(session, &request, DEFAULT_BASE, &mutation)?;
+        let came = mutate::try_one(session, &request, &mutation)?;
         count.one(
             &format!(
                 "broken on purpose: {}: {} says {}",
