@@ -6,7 +6,7 @@ use protocol::{Arm, Expect, reason};
 
 use super::Case;
 use crate::{
-    bpf::Redirect,
+    bpf::{Freed, Redirect},
     fail::{Verdict, becomes, same},
     link::{self, Mac, Pair},
     probe::{self, Tap},
@@ -26,8 +26,8 @@ pub(super) fn cases() -> Vec<Case> {
     vec![
         Case::feature(
             "loop_through_bridges_is_bounded",
-            &["R10"],
-            "Verify that packets that programs on two bridges redirect to each other's ports are dropped before the kernel's stack is used up",
+            &["R10", "R14"],
+            "Verify that packets that programs on two bridges redirect to each other's ports are dropped before the kernel's stack is used up, and how is seen",
             endless,
         )
         .on(
@@ -78,6 +78,9 @@ fn endless() -> Verdict {
         &probe::udp_packet(PROBE),
     );
     let wire = Tap::new(&t.dst, other)?;
+    let freed = Freed::count(libc::ETH_P_IP as u16)?;
+    let counted = || t.fwd.enter(|| link::counters("other_fwd"));
+    let before = counted()?;
     for sent in 1..=FRAMES {
         wire.send(&frame)?;
         becomes(
@@ -93,5 +96,21 @@ fn endless() -> Verdict {
         "runs of the programs on both bridges",
         runs(),
         FRAMES * CALLS,
+    )?;
+    if freed.has_reasons() {
+        let looped = freed.by_reason().remove("TC_REDIRECT_LOOP");
+        return same(
+            reason::WRONG_VALUE,
+            "packets dropped for TC_REDIRECT_LOOP",
+            looped.unwrap_or(0),
+            FRAMES,
+        );
+    }
+    // An even number of switches ends where the first one began.
+    same(
+        reason::WRONG_COUNT,
+        "ns_fwd, other_fwd: packets dropped",
+        counted()?.rx_dropped - before.rx_dropped,
+        FRAMES,
     )
 }
