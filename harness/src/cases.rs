@@ -528,7 +528,7 @@ mod tests {
         mutations.push(others);
         assert_eq!(unseen(&mutations, &bases), ["b"]);
         assert_eq!(seen_to_fail_by(&cases[2], &mutations), "7.3 0001");
-        assert_eq!(seen_to_fail_by(&cases[0], &mutations), "0001");
+        assert_eq!(seen_to_fail_by(&cases[0], &mutations), "0001, 7.3 0001");
         assert_eq!(seen_to_fail_by(&cases[2], &[mutation("R1", "c")]), "");
         assert_eq!(
             elsewhere(&cases[2]),

@@ -207,7 +207,7 @@ mod tests {
         let write = |path: &str, text: &str| {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
+            std::fs::write(path, format!("Subject: x\n\ndiff --git {text}\n")).unwrap();
         };
         write("kernel-patches/6.1/strip/0001.patch", "a");
         write("kernel-patches/6.1/series/0001.patch", "b");
