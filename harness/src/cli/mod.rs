@@ -101,14 +101,14 @@ mod tests {
     #[test]
     fn written_commands_are_commands() {
         for (file, text, least) in [
-            ("README.md", include_str!("../../README.md"), 25),
+            ("README.md", include_str!("../../../README.md"), 25),
             (
                 "GitHub's",
-                include_str!("../../.github/workflows/redirect-peer.yml"),
+                include_str!("../../../.github/workflows/redirect-peer.yml"),
                 10,
             ),
-            ("GitLab's", include_str!("../../.gitlab-ci.yml"), 10),
-            (".ci/run", include_str!("../../.ci/run"), 1),
+            ("GitLab's", include_str!("../../../.gitlab-ci.yml"), 10),
+            (".ci/run", include_str!("../../../.ci/run"), 1),
         ] {
             let mut commands = 0;
             for line in text.lines() {

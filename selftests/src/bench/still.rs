@@ -2,7 +2,8 @@
 //! What differs from boot to boot by chance, made not to matter.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::net::UnixDatagram,
 };
 
@@ -13,6 +14,9 @@ use crate::{link, netns::Netns};
 /// More neighbours than this and the kernel's table of them has twice as many
 /// chains: net/core/neighbour.c, ___neigh_create().
 const NEIGHBOURS: u16 = 2050;
+
+/// Index of a namespace's loopback device.
+const LOOPBACK: u32 = 1;
 
 /// Makes the kernel's tables of neighbours large. They begin with 8 chains,
 /// chosen by a random number, and every packet that is sent walks one: whether
@@ -35,23 +39,45 @@ pub(super) fn spread_neighbours() -> Result<()> {
     })
 }
 
-/// Objects of the sizes that packets have, which stay where they are: datagrams
-/// that nobody reads.
-#[derive(Debug, Default)]
-pub(super) struct Shift(Vec<(UnixDatagram, UnixDatagram)>);
+/// Objects of the sizes that packets have, which stay where they are: what
+/// nobody reads.
+#[derive(Debug)]
+pub(super) struct Shift {
+    listener: TcpListener,
+    datagrams: Vec<(UnixDatagram, UnixDatagram)>,
+    connections: Vec<(TcpStream, TcpStream)>,
+}
 
 impl Shift {
     /// What one datagram has, one for each slab cache that packets come from. Bytes.
     const SIZES: [usize; 4] = [1, 300, 700, 1500];
 
-    /// One more of each size.
+    /// None yet. Sets the loopback device of this namespace up.
+    pub(super) fn new() -> Result<Self> {
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        link::set_up(LOOPBACK, true)?;
+        Ok(Self {
+            listener: TcpListener::bind(to).context("listening on the loopback device")?,
+            datagrams: Vec::new(),
+            connections: Vec::new(),
+        })
+    }
+
+    /// One more of each size, and one more of the kind that only TCP sends: a
+    /// packet and its clone, which have a slab cache of their own.
     pub(super) fn by_one(&mut self) -> Result<()> {
         let (from, to) = UnixDatagram::pair().context("making a pair of sockets")?;
         for size in Self::SIZES {
             from.send(&vec![0; size])
                 .context("sending a datagram that nobody reads")?;
         }
-        self.0.push((from, to));
+        self.datagrams.push((from, to));
+        let mut from = TcpStream::connect(self.listener.local_addr()?)
+            .context("connecting over the loopback device")?;
+        let (to, _) = self.listener.accept()?;
+        from.write_all(&[0])
+            .context("sending a byte that nobody reads")?;
+        self.connections.push((from, to));
         Ok(())
     }
 }

@@ -90,7 +90,7 @@ impl Repeat for Typical {
         for _ in 0..WARM_UP {
             transaction()?;
         }
-        let mut shift = Shift::default();
+        let mut shift = Shift::new()?;
         let mut medians = Vec::with_capacity(SETS);
         for _ in 0..SETS {
             let mut taken = Vec::with_capacity(SAMPLES);
