@@ -5,9 +5,11 @@
 use std::{
     net::IpAddr,
     os::fd::{AsRawFd, BorrowedFd},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage as Route,
@@ -23,7 +25,12 @@ use netlink_packet_route::{
     },
 };
 
-use crate::{netlink::ask, netns::Netns};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    net::if_::InterfaceFlags,
+};
+
+use crate::{fail::patience, netlink::ask, netns::Netns};
 
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
@@ -216,6 +223,24 @@ pub(crate) fn set_up(index: u32, up: bool) -> Result<()> {
             LinkFlags::empty()
         };
     })
+}
+
+/// Waits until a device can transmit. One whose other end came up after it is
+/// told by a work queue, and drops what it is given until then.
+pub(crate) fn wait_for_carrier(name: &str) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let runs = |i: &InterfaceAddress| {
+            i.interface_name == name && i.flags.contains(InterfaceFlags::IFF_RUNNING)
+        };
+        if getifaddrs().context("listing devices")?.any(|i| runs(&i)) {
+            return Ok(());
+        }
+        if start.elapsed() > patience() {
+            bail!("{name} is up and has no carrier, although its other end is up, too");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Sets a device's MAC address.

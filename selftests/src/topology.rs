@@ -118,7 +118,9 @@ impl Topology {
                 Ok(index)
             })
         };
-        Ok((up(&self.fwd, "other_fwd")?, up(&self.dst, "other")?))
+        let indices = (up(&self.fwd, "other_fwd")?, up(&self.dst, "other")?);
+        self.fwd.enter(|| link::wait_for_carrier("other_fwd"))?;
+        Ok(indices)
     }
 
     fn build(kind: Pair, dst_queues: u32, ips: &[Ip]) -> Result<Self> {
@@ -163,6 +165,10 @@ impl Topology {
         // takes them for its own, and they are delivered for no other reason.
         let src_dev = outer_end(&src, "src", ips, src_address, dst_address, MAC_SRC_FWD)?;
         let dst_dev = outer_end(&dst, "dst", ips, dst_address, src_address, MAC_DST_FWD)?;
+        fwd.enter(|| {
+            link::wait_for_carrier("src_fwd")?;
+            link::wait_for_carrier("dst_fwd")
+        })?;
         Ok(Self {
             src,
             fwd,

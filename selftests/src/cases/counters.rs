@@ -52,6 +52,7 @@ pub(super) fn cases() -> Vec<Case> {
 /// The way through the backlog: both ends have a part in it.
 fn sent() -> Verdict {
     let t = Topology::quiet(Pair::Veth)?;
+    t.address_frames_to_the_end(Ip::V4)?;
     let receiver = Receiver::new(&t.dst, Ip::V4)?;
     Redirect::to("plain", t.dst_fwd)?.at_ingress(&t.fwd, t.src_fwd)?;
     let counters = || -> Result<_> {

@@ -160,6 +160,7 @@ fn stale_at_once() -> Verdict {
         let (out, back) = (link::index("loop_out")?, link::index("loop_in")?);
         link::set_up(out, true)?;
         link::set_up(back, true)?;
+        link::wait_for_carrier("loop_out")?;
         link::add_route(out, dst_address(Ip::V4))?;
         link::add_neighbour(out, dst_address(Ip::V4), [2, 0, 0, 0, 0, 45])?;
         Ok(back)
