@@ -23,15 +23,20 @@ allnoconfig:
 prepare:
 \t@true
 
+# What make builds into a module it compiles with -DMODULE, and it keeps its commands.
+module = $(if $(filter veth,$*),$(shell grep -q '^CONFIG_VETH=m' $(O)/.config && echo -DMODULE))
+
 net/core/%.o: net/core/%.c FORCE
 \t@mkdir -p $(O)/net/core
-\t@$(CC) -Wall -I include -include $(O)/autoconf.h -c -o $(O)/$@ $<
+\t@$(CC) -Wall -I include -include $(O)/autoconf.h $(module) -c -o $(O)/$@ $<
+\t@echo 'cmd_$@ := $(CC) $(module) -c $<' > $(O)/net/core/.$*.o.cmd
 \t$(if $(filter 2,$(C)),@$(CHECK) -I include -include $(O)/autoconf.h $<)
 FORCE:
 ";
 
 /// PREEMPT_RT and NETKIT are left out: this line does not have them.
-const KCONFIG: &str = "config NET_CLS_ACT\nconfig NET_INGRESS\nconfig VETH\nconfig IPV6\n";
+const KCONFIG: &str =
+    "config NET_CLS_ACT\nconfig NET_INGRESS\nconfig VETH\nconfig IPV6\nconfig RETPOLINE\n";
 
 const CHECKPATCH: &str = "\
 open(my $f, '<', $ARGV[-1]) or die;
@@ -62,6 +67,7 @@ const HEADER: &str = "\
 const UAPI: &str = "include/uapi/linux/bpf.h";
 const TOOLS: &str = "tools/include/uapi/linux/bpf.h";
 const DEV: &str = "net/core/dev.c";
+const VETH: &str = "net/core/veth.c";
 
 const SIGNED: &str = "\n\nBody.\n\nSigned-off-by: A <a@b>";
 
@@ -97,6 +103,7 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
         (UAPI, HEADER),
         (TOOLS, HEADER),
         (DEV, "int one(void);\nint one(void)\n{\n\treturn 1;\n}\n"),
+        (VETH, "int veth;\n"),
     ] {
         write(&tree, file, text);
     }
@@ -201,6 +208,7 @@ fn good_series_is_good() {
             "NET_INGRESS=n",
             "VETH=m",
             "IPV6=n",
+            "RETPOLINE",
         ] {
             let outcome = cell(&said, patch, check);
             assert_eq!(outcome["outcome"], "good", "{patch} {check}: {outcome:#}");
@@ -248,6 +256,59 @@ fn each_check_can_fail() {
     assert!(text.contains("bpf_redirect_peer is not in"), "{text}");
     assert_eq!(line, 7);
     assert_eq!(cell(&said, 1, "UAPI copies")["outcome"], "good");
+}
+
+/// Verify that a function that a configuration does not have, and one that is not
+/// exported to the module that needs it, are found by what needs them; and that
+/// both are good once they are there.
+#[test]
+fn what_is_not_there_is_found() {
+    let dev = |more: &str| {
+        format!(
+            "int two(void);\n#ifdef CONFIG_NET_CLS_ACT\nint two(void)\n{{\n\treturn 2;\n}}\n#endif\nint one(void);\nint one(void)\n{{\n\treturn 1;\n}}\n{more}"
+        )
+    };
+    let veth = |what: &str| {
+        format!("int {what}(void);\nint veth(void);\nint veth(void)\n{{\n\treturn {what}();\n}}\n")
+    };
+    // As EXPORT_SYMBOL() does it.
+    let exported = dev("const int __ksymtab_one = 1;\n");
+    let (status, said) = check(
+        &[
+            (
+                &format!("net: Needs two{SIGNED}"),
+                &[(DEV, &dev("")), (VETH, &veth("two"))],
+            ),
+            (&format!("net: Needs one{SIGNED}"), &[(VETH, &veth("one"))]),
+            (&format!("net: Exports one{SIGNED}"), &[(DEV, &exported)]),
+        ],
+        |_| {},
+    );
+    assert_eq!(status, Some(1), "{said:#}");
+    let (file, _, text) = found(&said, 1, "NET_CLS_ACT=n");
+    assert_eq!(file, VETH);
+    assert!(
+        text.contains("needs two") && text.contains("defines"),
+        "{text}"
+    );
+    assert_eq!(cell(&said, 1, "IPV6=n")["outcome"], "good");
+    let (file, _, text) = found(&said, 2, "VETH=m");
+    assert_eq!(file, VETH);
+    assert!(
+        text.contains("needs one") && text.contains("exports"),
+        "{text}"
+    );
+    for check in ["NET_CLS_ACT=n", "IPV6=n"] {
+        assert_eq!(cell(&said, 2, check)["outcome"], "good", "{check}");
+    }
+    let (_, said) = check(
+        &[(
+            &format!("net: Both{SIGNED}"),
+            &[(DEV, &exported), (VETH, &veth("one"))],
+        )],
+        |_| {},
+    );
+    assert_eq!(cell(&said, 1, "VETH=m")["outcome"], "good", "{said:#}");
 }
 
 /// Verify that a patch that does not apply is a wrong request, named with file
