@@ -15,6 +15,7 @@ pub mod headers;
 mod linked;
 pub mod mail;
 pub mod messages;
+pub mod only;
 pub mod refresh;
 pub mod shallow;
 pub mod strip;
