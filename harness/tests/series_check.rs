@@ -91,10 +91,10 @@ fn write(tree: &Path, file: &str, text: &str) {
 /// A message, and the files that the commit changes.
 type Commit<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-/// Checks a series of commits on the small tree: exit status, and what was printed.
-fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) {
-    let dir = tempfile::tempdir().expect("the test can do this");
-    let tree = dir.path().join("tree");
+/// The small tree with these commits on top of the tag `base`, and their patches
+/// beside it: where both are.
+fn prepared(dir: &Path, commits: &[Commit<'_>]) -> (PathBuf, PathBuf) {
+    let tree = dir.join("tree");
     for (file, text) in [
         ("Makefile", MAKEFILE),
         ("net/Kconfig", KCONFIG),
@@ -118,7 +118,7 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
         }
         git(&tree, &["commit", "-qam", message]);
     }
-    let series = dir.path().join("series");
+    let series = dir.join("series");
     git(
         &tree,
         &[
@@ -129,6 +129,13 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
             "base",
         ],
     );
+    (tree, series)
+}
+
+/// Checks a series of commits on the small tree: exit status, and what was printed.
+fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) {
+    let dir = tempfile::tempdir().expect("the test can do this");
+    let (tree, series) = prepared(dir.path(), commits);
     spoil(&series);
     let out = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args([
@@ -334,4 +341,50 @@ fn patch_that_does_not_apply() {
     let (file, line, text) = found(&said, 2, "applies");
     assert_eq!((file.as_str(), line), (DEV, 1), "{text}");
     assert!(text.contains("0002-net-Two.patch"), "{text}");
+}
+
+/// Verify that a base whose package is gone is named with what works instead and
+/// leaves the other bases, and that what is good of those is not good of all.
+#[test]
+fn base_that_is_gone_leaves_the_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let two = "int one(void);\nint one(void)\n{\n\treturn 2;\n}\n";
+    let header = helper(" * long bpf_redirect_peer(u32 ifindex, u64 flags)\n");
+    let message = format!("net: One{SIGNED}");
+    let files = [(DEV, two), (UAPI, &header), (TOOLS, &header)];
+    let (tree, series) = prepared(dir.path(), &[(&message, &files)]);
+    let cache = dir.path().join("cache");
+    drop(harness::cache::Cache::open(&cache).unwrap());
+    fs::create_dir_all(cache.join("trees")).unwrap();
+    let known = cache.join("trees/6.12");
+    git(
+        &tree,
+        &["clone", "-q", "--bare", ".", known.to_str().unwrap()],
+    );
+    git(&known, &["branch", "base", "tags/base"]);
+    let apt = dir.path().join("apt-get");
+    let script = "#!/bin/sh\ncase \"$*\" in\n*download*) echo 'E: Unable to locate package x' >&2; exit 100;;\n*indextargets*) echo 'http://mirror.invalid/debian-security bullseye-security x';;\nesac\n";
+    fs::write(&apt, script).unwrap();
+    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut path = std::ffi::OsString::from(dir.path());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let out = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["series", "check", "--quick", "--json"])
+        .args(["--base", "5.10", "--base", "6.12", "--series"])
+        .arg(&series)
+        .arg("--cache")
+        .arg(&cache)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{stderr}");
+    for part in ["base 5.10 cannot be had", "--tarball FILE", "--tree DIR"] {
+        assert_eq!(stderr.matches(part).count(), 1, "{part}: {stderr}");
+    }
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(cell(&said, 1, "W=1")["outcome"], "good");
+    assert_eq!(said["missed"].as_array().unwrap().len(), 1, "{said:#}");
 }

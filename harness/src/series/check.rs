@@ -30,6 +30,7 @@ pub fn check(request: &SeriesArgs) -> Result<u8> {
     for tree in session.trees(&request.source)? {
         checked.rows.extend(one_base(&session, request, &tree)?);
     }
+    checked.missed = session.missed().iter().map(ToString::to_string).collect();
     session.progress.save(&session.cache)?;
     if request.common.json {
         println!("{}", serde_json::to_string_pretty(&checked)?);
