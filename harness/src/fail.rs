@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The ways in which the harness itself cannot go on, and the exit status of each.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crate::unfetched::Unfetched;
 
 /// Everything is as it should be.
 pub const GOOD: u8 = 0;
@@ -41,16 +46,44 @@ macro_rules! say {
     }};
 }
 
+/// Whether part of what was asked for could not be had. It is the exit status's,
+/// and so the process's: no command can forget to pass it on.
+static INCOMPLETE: AtomicBool = AtomicBool::new(false);
+
+/// From now on no exit status is good: part of what was asked for is not in it.
+pub fn incomplete() {
+    INCOMPLETE.store(true, Ordering::Relaxed);
+}
+
+/// The exit status with which a command that came to `status` ends.
+pub fn at_end(status: u8) -> u8 {
+    whole(status, INCOMPLETE.load(Ordering::Relaxed))
+}
+
+/// What is bad stays bad; what is good of a part is not good of the whole.
+fn whole(status: u8, incomplete: bool) -> u8 {
+    if incomplete && status == GOOD {
+        COULD_NOT_TELL
+    } else {
+        status
+    }
+}
+
 /// The exit status that goes with an error: [`REQUEST`] for a wrong request,
 /// [`INTERRUPTED`] after a signal, [`COULD_NOT_TELL`] for everything else.
 pub fn status(error: &anyhow::Error) -> u8 {
     if error.chain().any(|e| e.is::<Interrupted>()) {
         INTERRUPTED
-    } else if error.chain().any(|e| e.is::<Request>()) {
+    } else if error.chain().any(is_request) {
         REQUEST
     } else {
         COULD_NOT_TELL
     }
+}
+
+fn is_request(error: &(dyn std::error::Error + 'static)) -> bool {
+    let unfetched = error.downcast_ref::<Unfetched>();
+    error.is::<Request>() || unfetched.is_some_and(Unfetched::is_wrong_request)
 }
 
 /// What helps, where the cause is the disk and not what was asked for.
@@ -104,6 +137,17 @@ mod tests {
         let ended = Err::<(), _>(Interrupted).context("building").unwrap_err();
         assert_eq!(status(&ended), 130);
         assert_eq!(status(&anyhow::anyhow!("disk full")), COULD_NOT_TELL);
+    }
+
+    /// Verify that a part that is good is not taken for the whole, and that what is
+    /// bad of it is not hidden by what is missing.
+    #[test]
+    fn part_is_not_the_whole() {
+        assert_eq!(whole(GOOD, false), GOOD);
+        assert_eq!(whole(GOOD, true), COULD_NOT_TELL);
+        for status in [BAD, REQUEST, COULD_NOT_TELL] {
+            assert_eq!(whole(status, true), status);
+        }
     }
 
     /// Verify that a full disk is named as one, below whatever context.

@@ -50,6 +50,7 @@ pub mod stream;
 pub mod stress;
 pub mod tree;
 pub mod turn;
+pub mod unfetched;
 mod unfinished;
 pub mod verdict;
 pub mod verify;

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Command::Supervise { .. } | Command::BisectStep(_) => unreachable!("handled above"),
     });
     match status {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => ExitCode::from(fail::at_end(status)),
         Err(error) => fail::report(&error),
     }
 }

@@ -63,6 +63,14 @@ impl Project {
         Ok(Self { root })
     }
 
+    /// A checkout that a test has made up.
+    #[cfg(test)]
+    pub(crate) fn made_up(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
     /// A path below the checkout.
     pub fn path(&self, below: impl AsRef<Path>) -> PathBuf {
         self.root.join(below)

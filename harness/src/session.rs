@@ -2,9 +2,12 @@
 //! What every command that makes a kernel needs: the project, the cache, the
 //! progress, and the steps from a request to a kernel image.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use protocol::Arm;
 
 use crate::{
@@ -12,13 +15,15 @@ use crate::{
     cache::Cache,
     cli::{AccelFlag, Common, Source},
     config::Fragment,
+    fail,
     kernel::{self, Kernel, Recipe},
     machine,
     progress::Progress,
     project::{Base, Project},
-    scratch,
+    request, scratch,
     setup::{self, VirtmeNg},
     tree::{self, Origin, Tree},
+    unfetched::Unfetched,
 };
 
 /// The base that is meant when none is named.
@@ -35,6 +40,8 @@ pub struct Session {
     pub progress: Progress,
     /// The flags that every command has.
     pub common: Common,
+    /// Bases that could not be had.
+    missed: Mutex<Vec<Unfetched>>,
 }
 
 impl Session {
@@ -57,31 +64,53 @@ impl Session {
             cache,
             progress,
             common: common.clone(),
+            missed: Mutex::default(),
         })
     }
 
-    /// The trees that a request names.
+    /// The trees that a request names. Of several bases those whose packages can
+    /// be had: what cannot is said, is kept for [`Session::missed`], and is no end
+    /// of the others, but of a good exit status.
     pub fn trees(&self, source: &Source) -> Result<Vec<Tree>> {
-        self.origins(source)?
-            .iter()
-            .map(|origin| {
-                let tree = tree::prepare(
-                    &self.cache,
-                    &self.project,
-                    origin,
-                    self.common.offline,
-                    source.update,
-                    &self.progress,
-                )?;
-                match origin {
-                    // A package says itself which base it is.
-                    Origin::Package(_) => Ok(tree),
-                    Origin::Tarball(_) | Origin::Git { .. } => {
-                        tree.fitted(&self.project, source.series.as_deref(), &self.progress)
-                    }
-                }
-            })
-            .collect()
+        let origins = self.origins(source)?;
+        let (had, missed) = split(origins.iter().map(|origin| self.tree(origin, source)))?;
+        for one in &missed {
+            let text = format!("{one}\n  the other bases are run without it");
+            // Asked for JSON, nobody is told of progress; of this everybody is.
+            if self.common.json {
+                crate::say!("{text}");
+            } else {
+                self.progress.note(&text);
+            }
+            fail::incomplete();
+        }
+        let mut kept = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend(missed);
+        Ok(had)
+    }
+
+    /// The bases that a request named and that could not be had.
+    pub fn missed(&self) -> Vec<Unfetched> {
+        let missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.clone()
+    }
+
+    fn tree(&self, origin: &Origin, source: &Source) -> Result<Tree> {
+        let tree = tree::prepare(
+            &self.cache,
+            &self.project,
+            origin,
+            self.common.offline,
+            source.update,
+            &self.progress,
+        )?;
+        match origin {
+            // A package says itself which base it is.
+            Origin::Package(_) => Ok(tree),
+            Origin::Tarball(_) | Origin::Git { .. } => {
+                tree.fitted(&self.project, source.series.as_deref(), &self.progress)
+            }
+        }
     }
 
     fn origins(&self, source: &Source) -> Result<Vec<Origin>> {
@@ -167,5 +196,68 @@ impl Session {
             AccelFlag::Tcg => Some(Accel::Tcg),
         };
         accel::choose(&self.cache, wanted, vng, image, &self.progress)
+    }
+}
+
+/// What could be had, and the packages that could not. Fails at once for another
+/// reason, and in the end when nothing could be had.
+fn split<T>(tried: impl IntoIterator<Item = Result<T>>) -> Result<(Vec<T>, Vec<Unfetched>)> {
+    let (mut had, mut missed) = (Vec::new(), Vec::new());
+    for one in tried {
+        match one {
+            Ok(one) => had.push(one),
+            Err(error) => missed.push(error.downcast::<Unfetched>()?),
+        }
+    }
+    if had.is_empty() && !missed.is_empty() {
+        return Err(none(missed));
+    }
+    Ok((had, missed))
+}
+
+/// No base at all, as one error.
+fn none(mut missed: Vec<Unfetched>) -> anyhow::Error {
+    if missed.len() == 1 {
+        return missed.remove(0).into();
+    }
+    let each: Vec<String> = missed.iter().map(Unfetched::to_string).collect();
+    let text = format!("no base can be had:\n  {}", each.join("\n  "));
+    if missed.iter().all(Unfetched::is_wrong_request) {
+        request!("{text}")
+    } else {
+        anyhow!("{text}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unfetched::Cause;
+
+    fn gone(line: &str) -> anyhow::Error {
+        let package = format!("linux-source-{line}");
+        anyhow::Error::new(Unfetched {
+            line: line.into(),
+            cause: Cause::Gone { package },
+        })
+    }
+
+    /// Verify that a package that cannot be had leaves the other bases, that
+    /// none at all is an error that names each, and that anything else ends it.
+    #[test]
+    fn other_bases_are_had() {
+        let (had, missed) = split([Ok(1), Err(gone("5.10")), Ok(2)]).unwrap();
+        assert_eq!((had, missed[0].line.as_str()), (vec![1, 2], "5.10"));
+        let error = split::<u8>([Err(gone("5.10")), Err(gone("7.3"))]).unwrap_err();
+        assert_eq!(fail::status(&error), fail::COULD_NOT_TELL);
+        let text = error.to_string();
+        assert!(
+            text.contains("base 5.10") && text.contains("base 7.3"),
+            "{text}"
+        );
+        let error = split::<u8>([Err(gone("5.10"))]).unwrap_err();
+        assert!(error.is::<Unfetched>());
+        let disk = split([Ok(1), Err(anyhow!("no space"))]).unwrap_err();
+        assert_eq!(disk.to_string(), "no space");
     }
 }

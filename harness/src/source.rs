@@ -9,7 +9,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cache::Cache, exec::Program, project::Base, request};
+use crate::{
+    cache::Cache,
+    exec::{Output, Program, was_killed},
+    project::Base,
+    request,
+    unfetched::{self, Cause, Unfetched},
+};
 
 /// An unpacked source tree, gone when dropped.
 #[derive(Debug)]
@@ -26,24 +32,24 @@ struct Apt {
     options: Vec<String>,
 }
 
-/// Fetches and unpacks the newest package of a base.
+/// Fetches and unpacks the newest package of a base; an [`Unfetched`] says why it
+/// cannot be had.
 pub fn fetch(cache: &Cache, base: &Base, offline: bool) -> Result<Unpacked> {
+    let package = base.package.clone();
     if offline {
-        return Err(request!(
-            "base {} is not in the cache, and --offline forbids fetching {}: run once without --offline, or name a tree with --tree DIR",
-            base.line,
-            base.package
-        ));
+        return Err(unfetched(base, Cause::Offline { package }));
     }
     if !has("apt-get") {
-        return Err(request!(
-            "this machine has no apt-get to fetch {} with: name a kernel git tree with --tree DIR, or an archive with --tarball FILE",
-            base.package
-        ));
+        return Err(unfetched(base, Cause::NoApt { package }));
     }
     cache.need_space(5_000, "unpacking a kernel")?;
     let deb = download(cache, base)?;
     unpack_deb(cache, &deb)
+}
+
+fn unfetched(base: &Base, cause: Cause) -> anyhow::Error {
+    let line = base.line.clone();
+    anyhow::Error::new(Unfetched { line, cause })
 }
 
 /// Unpacks a kernel archive as kernel.org and Debian have them.
@@ -119,26 +125,28 @@ fn download(cache: &Cache, base: &Base) -> Result<PathBuf> {
     let own = Apt {
         options: Vec::new(),
     };
-    if base.suite.is_empty() && own.download(base, dir.path()).is_ok() {
+    if base.suite.is_empty() && own.download(base, dir.path())?.status.success() {
         return keep_deb(cache, base, dir.path());
     }
     // No lists on this machine yet, lists that name a version which is gone, or
     // a suite that the machine does not use.
-    let private = Apt::private(cache, &base.suite)?;
-    private
-        .update()
-        .with_context(|| format!("looking for {} in the archive", base.package))?;
-    private
-        .download(base, dir.path())
-        .with_context(|| gone(base))?;
-    keep_deb(cache, base, dir.path())
-}
-
-fn gone(base: &Base) -> String {
-    format!(
-        "cannot fetch {}: when the archive no longer has it, name a kernel.org archive of {} with --tarball FILE, or a git tree with --tree DIR",
-        base.package, base.line
-    )
+    let private = match Apt::private(cache, &base.suite)? {
+        Ok(private) => private,
+        Err(why) => return Err(unfetched(base, Cause::NoMirror { why })),
+    };
+    // It may fail for another suite than the package's, and succeed without having
+    // reached any: what follows shows whether the package can be had.
+    let updated = private.update()?;
+    let fetched = private.download(base, dir.path())?;
+    if fetched.status.success() {
+        return keep_deb(cache, base, dir.path());
+    }
+    let said: Vec<&str> = [&updated, &fetched]
+        .into_iter()
+        .flat_map(|o| [o.stdout.as_str(), o.stderr.as_str()])
+        .collect();
+    let cause = unfetched::cause(&base.package, &said.join("\n"));
+    Err(unfetched(base, cause))
 }
 
 fn keep_deb(cache: &Cache, base: &Base, from: &Path) -> Result<PathBuf> {
@@ -184,24 +192,26 @@ impl Apt {
             .env("DEBIAN_FRONTEND", "noninteractive")
     }
 
-    fn update(&self) -> Result<()> {
-        self.call("apt-get").args(["-q", "update"]).read().map(drop)
+    fn update(&self) -> Result<Output> {
+        let said = self.call("apt-get").args(["-q", "update"]).output()?;
+        not_killed(said)
     }
 
-    fn download(&self, base: &Base, dir: &Path) -> Result<()> {
-        self.call("apt-get")
+    fn download(&self, base: &Base, dir: &Path) -> Result<Output> {
+        let said = self
+            .call("apt-get")
             // As root, apt would fetch as a user that cannot write to the cache.
             .args(["-q", "-o", "APT::Sandbox::User=root"])
             .args(SIGNED_ONLY.iter().flat_map(|o| ["-o", o]))
             .args(["download", &base.package])
             .dir(dir)
-            .read()
-            .map(drop)
+            .output()?;
+        not_killed(said)
     }
 
     /// A state below the cache, with the machine's own sources, or with one
-    /// suite on the machine's own mirror.
-    fn private(cache: &Cache, suite: &str) -> Result<Self> {
+    /// suite on the machine's own mirror; or why there is no such mirror.
+    fn private(cache: &Cache, suite: &str) -> Result<Result<Self, String>> {
         let name = if suite.is_empty() { "own" } else { suite };
         let dir = cache.folder(format!("apt/{name}"))?;
         for below in ["state/lists/partial", "cache/archives/partial"] {
@@ -218,7 +228,10 @@ impl Apt {
         ];
         if !suite.is_empty() {
             let list = dir.join("sources.list");
-            let (url, keyring) = mirror_for(suite)?;
+            let (url, keyring) = match mirror_for(suite)? {
+                Ok(found) => found,
+                Err(why) => return Ok(Err(why)),
+            };
             fs::write(
                 &list,
                 format!("deb [signed-by={keyring}] {url} {suite} main\n"),
@@ -228,8 +241,17 @@ impl Apt {
         }
         set.extend(SIGNED_ONLY.map(str::to_owned));
         let options = set.into_iter().flat_map(|o| ["-o".to_owned(), o]).collect();
-        Ok(Self { options })
+        Ok(Ok(Self { options }))
     }
+}
+
+/// What was killed has not said why a package cannot be had.
+fn not_killed(said: Output) -> Result<Output> {
+    if was_killed(said.status) {
+        said.success().map(drop)?;
+        bail!("apt-get was killed");
+    }
+    Ok(said)
 }
 
 /// Whatever the machine's configuration allows: a source is signed, or is no source.
@@ -241,8 +263,8 @@ const SIGNED_ONLY: [&str; 4] = [
 ];
 
 /// The machine's own mirror for a suite, and the keyring that its Release is
-/// signed with.
-fn mirror_for(suite: &str) -> Result<(String, String)> {
+/// signed with; or what is missing.
+fn mirror_for(suite: &str) -> Result<Result<(String, String), String>> {
     let targets = Program::new("apt-get")
         .args([
             "indextargets",
@@ -252,26 +274,32 @@ fn mirror_for(suite: &str) -> Result<(String, String)> {
         ])
         .read()?;
     let keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    Ok(match mirror_in(&targets, suite) {
+        Some(site) if Path::new(keyring).is_file() => Ok((site, keyring.to_owned())),
+        Some(_) => Err(format!(
+            "{keyring}, by which {suite} is verified, is missing (install debian-archive-keyring)"
+        )),
+        None => Err(format!(
+            "apt on this machine names no Debian mirror for {suite}"
+        )),
+    })
+}
+
+/// The mirror for a suite among lines of site and release: security suites have
+/// one of their own.
+fn mirror_in(targets: &str, suite: &str) -> Option<String> {
     let security = suite.ends_with("-security");
-    let found = targets.lines().find_map(|l| {
+    let folder = if security {
+        "debian-security"
+    } else {
+        "debian"
+    };
+    targets.lines().find_map(|l| {
         let mut fields = l.split_whitespace();
         let (site, release) = (fields.next()?, fields.next()?);
-        let debian = site.trim_end_matches('/').ends_with(if security {
-            "debian-security"
-        } else {
-            "debian"
-        });
+        let debian = site.trim_end_matches('/').ends_with(folder);
         (debian && release.ends_with("-security") == security).then(|| site.to_owned())
-    });
-    match found {
-        Some(site) if Path::new(keyring).is_file() => Ok((site, keyring.to_owned())),
-        Some(_) => bail!(
-            "{keyring} is missing: install debian-archive-keyring, or name a kernel with --tree DIR or --tarball FILE"
-        ),
-        None => bail!(
-            "apt on this machine names no Debian mirror for {suite}: name a kernel with --tree DIR or --tarball FILE"
-        ),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -289,5 +317,24 @@ mod tests {
         assert_eq!(makefile_version(rc).unwrap(), "7.3.0-rc2");
         assert_eq!(makefile_version("VERSION = 1.2\nall:\n\tcc\n"), None);
         assert_eq!(makefile_version(""), None);
+    }
+
+    /// Verify that a suite gets the mirror of its kind, and none where the machine
+    /// has only the other, or another distribution's.
+    #[test]
+    fn mirror_of_a_suite() {
+        let targets = "http://m.invalid/debian bookworm x\nhttp://s.invalid/debian-security/ bookworm-security x\n";
+        let of = |targets, suite| mirror_in(targets, suite);
+        let main = Some("http://m.invalid/debian".to_owned());
+        assert_eq!(of(targets, "trixie-backports"), main);
+        let security = of(targets, "bullseye-security").unwrap();
+        assert_eq!(security, "http://s.invalid/debian-security/");
+        let first = targets.lines().next().unwrap();
+        assert_eq!(of(first, "bullseye-security"), None);
+        assert_eq!(
+            of("http://u.invalid/ubuntu noble x", "trixie-backports"),
+            None
+        );
+        assert_eq!(of("", "trixie-backports"), None);
     }
 }

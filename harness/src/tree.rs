@@ -392,10 +392,11 @@ impl Tree {
     }
 }
 
-/// Which patch and which files, without the hunk and what to do about it.
+/// Which patch, which files and lines, without the hunk and what to do about it.
 fn without_hunk(why: &str) -> &str {
-    why.split_once("\n  the hunk is:")
-        .map_or(why, |(which, _)| which)
+    let rest = ["\n  the hunk is:", "\n  bring the patch"];
+    let ends = rest.iter().filter_map(|r| why.find(r));
+    why.get(..ends.min().unwrap_or(why.len())).unwrap_or(why)
 }
 
 #[cfg(test)]
@@ -427,5 +428,121 @@ mod tests {
         for odd in ["", "six", "99999999.1", "6"] {
             assert_eq!(order(odd).split(' ').count(), 4, "{odd}");
         }
+    }
+
+    /// A project with a patch of net/core/dev.c for each release line, and a tree.
+    struct Setting {
+        dir: tempfile::TempDir,
+        project: Project,
+    }
+
+    impl Setting {
+        /// Each line's patch replaces the text given by `new`.
+        fn new(lines: &[(&str, &str)]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let patches = dir.path().join("project/kernel-patches");
+            let mut bases = String::new();
+            for (line, old) in lines {
+                bases.push_str(&format!("[[base]]\nline = '{line}'\npackage = 'any'\n"));
+                let series = patches.join(line).join("series");
+                std::fs::create_dir_all(&series).unwrap();
+                let text = format!(
+                    "From: A <a@b>\nSubject: [PATCH] net: For {line}\n\nBody.\n---\n\ndiff --git a/net/core/dev.c b/net/core/dev.c\n--- a/net/core/dev.c\n+++ b/net/core/dev.c\n@@ -7,3 +7,3 @@\n one\n-{old}\n+new\n three\n"
+                );
+                std::fs::write(series.join(format!("0001-for-{line}.patch")), text).unwrap();
+            }
+            std::fs::write(patches.join("bases.toml"), bases).unwrap();
+            let project = Project::made_up(&dir.path().join("project"));
+            Self { dir, project }
+        }
+
+        /// A tree of a version without the helper, with its base chosen.
+        fn tree(&self, version: &str, text: &str) -> Tree {
+            let at = self.dir.path().join("tree");
+            let mut parts = version.split('.');
+            let mut part = || parts.next().unwrap();
+            let makefile = format!(
+                "VERSION = {}\nPATCHLEVEL = {}\nSUBLEVEL = {}\n",
+                part(),
+                part(),
+                part()
+            );
+            let dev = format!("{}one\n{text}\nthree\n", "x\n".repeat(6));
+            for (file, content) in [
+                ("Makefile", makefile.as_str()),
+                ("include/uapi/linux/bpf.h", "/* no helper */\n"),
+                ("net/core/dev.c", &dev),
+            ] {
+                let path = at.join(file);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, content).unwrap();
+            }
+            let repo = Repo::open(&self.dir.path().join("repo")).unwrap();
+            let commit = repo.import(&at, version).unwrap();
+            let cache = Cache::open(&self.dir.path().join("cache")).unwrap();
+            let tree = Tree {
+                repo,
+                base: nearest(&self.project, version).unwrap(),
+                version: version.to_owned(),
+                commit,
+                slot: "tree".into(),
+                refused: Vec::new(),
+            };
+            let progress = Progress::new(&cache, true);
+            tree.fitted(&self.project, None, &progress).unwrap()
+        }
+    }
+
+    /// Verify that the nearest base whose patches apply is taken, whether it is
+    /// older than the tree or newer, and that applying is then what it says.
+    #[test]
+    fn nearest_base_that_applies() {
+        let s = Setting::new(&[("5.10", "a"), ("6.1", "b"), ("6.12", "b"), ("7.3", "c")]);
+        for (version, text, line) in [
+            ("6.6.9", "b", "6.1"),
+            ("6.11.9", "b", "6.12"),
+            ("6.6.9", "a", "5.10"),
+            ("6.6.9", "c", "7.3"),
+        ] {
+            let tree = s.tree(version, text);
+            assert_eq!(tree.base.line, line, "{version} {text}");
+            let commit = tree.arm(&s.project, Arm::Patched, None).unwrap();
+            let dev = tree.repo.file(&commit, "net/core/dev.c").unwrap().unwrap();
+            assert!(dev.contains("one\nnew\nthree"), "{dev}");
+        }
+    }
+
+    /// Verify that where none applies, each base is named with its patch, and with
+    /// the file and line where it does not, the nearest first; what to do is said once.
+    #[test]
+    fn none_applies() {
+        let s = Setting::new(&[("5.10", "a"), ("6.1", "b"), ("6.12", "c")]);
+        let tree = s.tree("6.2.0", "other");
+        let error = tree.arm(&s.project, Arm::Patched, None).unwrap_err();
+        assert_eq!(fail::status(&error), fail::REQUEST);
+        let text = error.to_string();
+        let places: Vec<usize> = ["6.1", "6.12", "5.10"]
+            .iter()
+            .map(|line| {
+                let part = format!("0001-for-{line}.patch does not apply");
+                text.find(&part).unwrap_or_else(|| panic!("{part}: {text}"))
+            })
+            .collect();
+        assert!(places.is_sorted(), "{text}");
+        assert_eq!(
+            text.matches("patch failed: net/core/dev.c:7").count(),
+            3,
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("bring the patch up to date").count(),
+            1,
+            "{text}"
+        );
+        // Where a file is not there at all git names no line, and there is no hunk.
+        assert_eq!(
+            without_hunk("p:\n    f: gone\n  bring the patch up"),
+            "p:\n    f: gone"
+        );
     }
 }

@@ -23,15 +23,20 @@ allnoconfig:
 prepare:
 \t@true
 
+# What make builds into a module it compiles with -DMODULE, and it keeps its commands.
+module = $(if $(filter veth,$*),$(shell grep -q '^CONFIG_VETH=m' $(O)/.config && echo -DMODULE))
+
 net/core/%.o: net/core/%.c FORCE
 \t@mkdir -p $(O)/net/core
-\t@$(CC) -Wall -I include -include $(O)/autoconf.h -c -o $(O)/$@ $<
+\t@$(CC) -Wall -I include -include $(O)/autoconf.h $(module) -c -o $(O)/$@ $<
+\t@echo 'cmd_$@ := $(CC) $(module) -c $<' > $(O)/net/core/.$*.o.cmd
 \t$(if $(filter 2,$(C)),@$(CHECK) -I include -include $(O)/autoconf.h $<)
 FORCE:
 ";
 
 /// PREEMPT_RT and NETKIT are left out: this line does not have them.
-const KCONFIG: &str = "config NET_CLS_ACT\nconfig NET_INGRESS\nconfig VETH\nconfig IPV6\n";
+const KCONFIG: &str =
+    "config NET_CLS_ACT\nconfig NET_INGRESS\nconfig VETH\nconfig IPV6\nconfig RETPOLINE\n";
 
 const CHECKPATCH: &str = "\
 open(my $f, '<', $ARGV[-1]) or die;
@@ -62,6 +67,7 @@ const HEADER: &str = "\
 const UAPI: &str = "include/uapi/linux/bpf.h";
 const TOOLS: &str = "tools/include/uapi/linux/bpf.h";
 const DEV: &str = "net/core/dev.c";
+const VETH: &str = "net/core/veth.c";
 
 const SIGNED: &str = "\n\nBody.\n\nSigned-off-by: A <a@b>";
 
@@ -85,10 +91,10 @@ fn write(tree: &Path, file: &str, text: &str) {
 /// A message, and the files that the commit changes.
 type Commit<'a> = (&'a str, &'a [(&'a str, &'a str)]);
 
-/// Checks a series of commits on the small tree: exit status, and what was printed.
-fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) {
-    let dir = tempfile::tempdir().expect("the test can do this");
-    let tree = dir.path().join("tree");
+/// The small tree with these commits on top of the tag `base`, and their patches
+/// beside it: where both are.
+fn prepared(dir: &Path, commits: &[Commit<'_>]) -> (PathBuf, PathBuf) {
+    let tree = dir.join("tree");
     for (file, text) in [
         ("Makefile", MAKEFILE),
         ("net/Kconfig", KCONFIG),
@@ -97,6 +103,7 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
         (UAPI, HEADER),
         (TOOLS, HEADER),
         (DEV, "int one(void);\nint one(void)\n{\n\treturn 1;\n}\n"),
+        (VETH, "int veth;\n"),
     ] {
         write(&tree, file, text);
     }
@@ -111,7 +118,7 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
         }
         git(&tree, &["commit", "-qam", message]);
     }
-    let series = dir.path().join("series");
+    let series = dir.join("series");
     git(
         &tree,
         &[
@@ -122,6 +129,13 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
             "base",
         ],
     );
+    (tree, series)
+}
+
+/// Checks a series of commits on the small tree: exit status, and what was printed.
+fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) {
+    let dir = tempfile::tempdir().expect("the test can do this");
+    let (tree, series) = prepared(dir.path(), commits);
     spoil(&series);
     let out = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args([
@@ -201,6 +215,7 @@ fn good_series_is_good() {
             "NET_INGRESS=n",
             "VETH=m",
             "IPV6=n",
+            "RETPOLINE",
         ] {
             let outcome = cell(&said, patch, check);
             assert_eq!(outcome["outcome"], "good", "{patch} {check}: {outcome:#}");
@@ -250,6 +265,59 @@ fn each_check_can_fail() {
     assert_eq!(cell(&said, 1, "UAPI copies")["outcome"], "good");
 }
 
+/// Verify that a function that a configuration does not have, and one that is not
+/// exported to the module that needs it, are found by what needs them; and that
+/// both are good once they are there.
+#[test]
+fn what_is_not_there_is_found() {
+    let dev = |more: &str| {
+        format!(
+            "int two(void);\n#ifdef CONFIG_NET_CLS_ACT\nint two(void)\n{{\n\treturn 2;\n}}\n#endif\nint one(void);\nint one(void)\n{{\n\treturn 1;\n}}\n{more}"
+        )
+    };
+    let veth = |what: &str| {
+        format!("int {what}(void);\nint veth(void);\nint veth(void)\n{{\n\treturn {what}();\n}}\n")
+    };
+    // As EXPORT_SYMBOL() does it.
+    let exported = dev("const int __ksymtab_one = 1;\n");
+    let (status, said) = check(
+        &[
+            (
+                &format!("net: Needs two{SIGNED}"),
+                &[(DEV, &dev("")), (VETH, &veth("two"))],
+            ),
+            (&format!("net: Needs one{SIGNED}"), &[(VETH, &veth("one"))]),
+            (&format!("net: Exports one{SIGNED}"), &[(DEV, &exported)]),
+        ],
+        |_| {},
+    );
+    assert_eq!(status, Some(1), "{said:#}");
+    let (file, _, text) = found(&said, 1, "NET_CLS_ACT=n");
+    assert_eq!(file, VETH);
+    assert!(
+        text.contains("needs two") && text.contains("defines"),
+        "{text}"
+    );
+    assert_eq!(cell(&said, 1, "IPV6=n")["outcome"], "good");
+    let (file, _, text) = found(&said, 2, "VETH=m");
+    assert_eq!(file, VETH);
+    assert!(
+        text.contains("needs one") && text.contains("exports"),
+        "{text}"
+    );
+    for check in ["NET_CLS_ACT=n", "IPV6=n"] {
+        assert_eq!(cell(&said, 2, check)["outcome"], "good", "{check}");
+    }
+    let (_, said) = check(
+        &[(
+            &format!("net: Both{SIGNED}"),
+            &[(DEV, &exported), (VETH, &veth("one"))],
+        )],
+        |_| {},
+    );
+    assert_eq!(cell(&said, 1, "VETH=m")["outcome"], "good", "{said:#}");
+}
+
 /// Verify that a patch that does not apply is a wrong request, named with file
 /// and line, and that the patches before it are checked all the same.
 #[test]
@@ -273,4 +341,50 @@ fn patch_that_does_not_apply() {
     let (file, line, text) = found(&said, 2, "applies");
     assert_eq!((file.as_str(), line), (DEV, 1), "{text}");
     assert!(text.contains("0002-net-Two.patch"), "{text}");
+}
+
+/// Verify that a base whose package is gone is named with what works instead and
+/// leaves the other bases, and that what is good of those is not good of all.
+#[test]
+fn base_that_is_gone_leaves_the_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let two = "int one(void);\nint one(void)\n{\n\treturn 2;\n}\n";
+    let header = helper(" * long bpf_redirect_peer(u32 ifindex, u64 flags)\n");
+    let message = format!("net: One{SIGNED}");
+    let files = [(DEV, two), (UAPI, &header), (TOOLS, &header)];
+    let (tree, series) = prepared(dir.path(), &[(&message, &files)]);
+    let cache = dir.path().join("cache");
+    drop(harness::cache::Cache::open(&cache).unwrap());
+    fs::create_dir_all(cache.join("trees")).unwrap();
+    let known = cache.join("trees/6.12");
+    git(
+        &tree,
+        &["clone", "-q", "--bare", ".", known.to_str().unwrap()],
+    );
+    git(&known, &["branch", "base", "tags/base"]);
+    let apt = dir.path().join("apt-get");
+    let script = "#!/bin/sh\ncase \"$*\" in\n*download*) echo 'E: Unable to locate package x' >&2; exit 100;;\n*indextargets*) echo 'http://mirror.invalid/debian-security bullseye-security x';;\nesac\n";
+    fs::write(&apt, script).unwrap();
+    fs::set_permissions(&apt, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut path = std::ffi::OsString::from(dir.path());
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap());
+    let out = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["series", "check", "--quick", "--json"])
+        .args(["--base", "5.10", "--base", "6.12", "--series"])
+        .arg(&series)
+        .arg("--cache")
+        .arg(&cache)
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(3), "{stderr}");
+    for part in ["base 5.10 cannot be had", "--tarball FILE", "--tree DIR"] {
+        assert_eq!(stderr.matches(part).count(), 1, "{part}: {stderr}");
+    }
+    let said: Value = serde_json::from_slice(&out.stdout).unwrap();
+    assert_eq!(cell(&said, 1, "W=1")["outcome"], "good");
+    assert_eq!(said["missed"].as_array().unwrap().len(), 1, "{said:#}");
 }

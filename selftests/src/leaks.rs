@@ -32,9 +32,6 @@ pub(crate) fn can_be_found() -> bool {
 
 /// Mounts debugfs where that was not done yet, so that [`can_be_found`] tells.
 pub(crate) fn prepare() -> Result<()> {
-    if Path::new(DEBUGFS).join("tracing").exists() || can_be_found() {
-        return Ok(());
-    }
     let mounted = mount(
         Some("debugfs"),
         DEBUGFS,
@@ -43,9 +40,9 @@ pub(crate) fn prepare() -> Result<()> {
         None::<&str>,
     );
     match mounted {
-        // A kernel without debugfs has no kmemleak either: it has no such file
-        // system, and no place for it.
-        Ok(()) | Err(Errno::ENODEV | Errno::ENOENT) => Ok(()),
+        // EBUSY: it is mounted there. And a kernel without debugfs has no kmemleak
+        // either: it has no such file system, and no place for it.
+        Ok(()) | Err(Errno::EBUSY | Errno::ENODEV | Errno::ENOENT) => Ok(()),
         Err(e) => Err(e).context("mounting debugfs, without which no leak would be found"),
     }
 }

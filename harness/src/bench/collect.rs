@@ -85,6 +85,15 @@ impl Lab<'_> {
     }
 }
 
+/// A line for each base that could not be had.
+pub(super) fn missed(session: &Session) -> Vec<String> {
+    let missed = session.missed();
+    missed
+        .iter()
+        .map(|one| format!("{}: {}", one.line, one.cause))
+        .collect()
+}
+
 /// Measures, and hands what there is to `keep` after each kernel: whatever comes
 /// afterwards, it is not lost.
 pub(super) fn collect(
@@ -117,7 +126,7 @@ pub(super) fn collect(
         guest: digest(&lab.guest.program)?,
         asked,
         whole: false,
-        lacks: Vec::new(),
+        lacks: missed(session),
         kernels: Vec::new(),
     };
     let mut built = Vec::new();

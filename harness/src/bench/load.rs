@@ -18,6 +18,7 @@ use protocol::Arm;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    collect::missed,
     effect::{self, Answer},
     latency::{self, Point},
     measure::{self, Counted},
@@ -105,8 +106,9 @@ pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     let ways: String = TURNS.order().map(|way| format!(" --way {way}")).collect();
     let script =
         format!("exec {SHARE}/selftests load --port auto --instructions --counters{ways} 2>&1");
-    let (mut boots, mut lacks) = (Vec::new(), Vec::new());
-    for tree in session.trees(&request.source)? {
+    let trees = session.trees(&request.source)?;
+    let (mut boots, mut lacks) = (Vec::new(), missed(session));
+    for tree in trees {
         for &arm in &arms {
             let commit = session.commit(&tree, arm, request.source.series.as_deref())?;
             let kernel = session.kernel(&tree, arm, "default", &commit)?;

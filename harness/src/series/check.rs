@@ -2,31 +2,25 @@
 //! `series check`: every patch of a series, judged by what reviewers and the
 //! build robots of the lists would hold against it.
 
-use std::{
-    io::IsTerminal,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::io::IsTerminal;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::{
     commits::{self, Applied, Patch},
-    concern::{self, Concern},
+    compile::On,
+    concern,
     finding::{APPLIES, Checked, Finding, Outcome, Row},
     headers::{self, TOOLS_UAPI, UAPI},
-    messages::brought,
-    shallow::{Bench, Built, Ready, Tool},
+    shallow::{Bench, Ready, Tool},
+    strip,
     style::style,
     table::{self, table},
-    variants::{VARIANTS, Variant},
+    variants::VARIANTS,
     whole::Whole,
 };
 use crate::{
-    cli::SeriesArgs, config::Fragment, exec::tail, fail, machine, progress::Doing,
-    session::Session, tree::Tree,
+    cli::SeriesArgs, config::Fragment, exec::tail, fail, machine, session::Session, tree::Tree,
 };
 
 /// Checks the series of every base named, prints the table, gives the exit status.
@@ -36,6 +30,7 @@ pub fn check(request: &SeriesArgs) -> Result<u8> {
     for tree in session.trees(&request.source)? {
         checked.rows.extend(one_base(&session, request, &tree)?);
     }
+    checked.missed = session.missed().iter().map(ToString::to_string).collect();
     session.progress.save(&session.cache)?;
     if request.common.json {
         println!("{}", serde_json::to_string_pretty(&checked)?);
@@ -56,19 +51,13 @@ fn one_base(session: &Session, request: &SeriesArgs, tree: &Tree) -> Result<Vec<
     let applied = match commits::apply_each(tree, &session.project, series) {
         Ok(applied) => applied,
         Err(error) if fail::status(&error) == fail::REQUEST => {
-            return Ok(vec![refused(
-                tree,
-                0,
-                0,
-                "taking upstream's helper out",
-                &error,
-            )]);
+            return Ok(vec![refused(tree, 0, 0, strip::SUBJECT, &error)]);
         }
         Err(error) => return Err(error),
     };
     step.done(true);
     let mut rows = Vec::new();
-    if !applied.patches.is_empty() {
+    if !applied.patches.is_empty() || applied.strip.is_some() {
         rows = patches(session, tree, &applied)?;
         if !request.quick {
             boots(session, tree, &applied, &mut rows)?;
@@ -85,6 +74,7 @@ fn one_base(session: &Session, request: &SeriesArgs, tree: &Tree) -> Result<Vec<
 /// The long form: builds and boots what the shallow one has judged.
 fn boots(session: &Session, tree: &Tree, applied: &Applied, rows: &mut [Row]) -> Result<()> {
     let whole = Whole::open(session, tree, &applied.baseline)?;
+    let rows = rows.iter_mut().filter(|row| row.number > 0);
     for (patch, row) in applied.patches.iter().zip(rows) {
         let what = format!(
             "{} patch {} of {}",
@@ -169,31 +159,55 @@ fn patches(session: &Session, tree: &Tree, applied: &Applied) -> Result<Vec<Row>
         variants,
         jobs,
     };
-    applied
-        .patches
-        .iter()
-        .map(|patch| on.one_patch(patch, applied))
-        .collect()
-}
-
-/// A base, ready to be built in every configuration that it has.
-struct On<'a> {
-    session: &'a Session,
-    tree: &'a Tree,
-    bench: Bench<'a>,
-    variants: Vec<(&'static Variant, Result<(), Outcome>)>,
-    jobs: usize,
-}
-
-/// One tool looking at some objects in one configuration.
-struct Task<'a> {
-    check: &'a str,
-    tool: Tool,
-    variant: &'a Variant,
-    objects: &'a [String],
+    let mut rows = Vec::new();
+    if let Some(strip) = &applied.strip {
+        rows.push(on.strip(strip, applied)?);
+    }
+    for patch in &applied.patches {
+        rows.push(on.one_patch(patch, applied)?);
+    }
+    Ok(rows)
 }
 
 impl On<'_> {
+    /// What is taken out before the series goes on: all of the helper, and
+    /// nothing else.
+    fn strip(&self, strip: &Patch, applied: &Applied) -> Result<Row> {
+        let what = format!("{} {}", self.tree.base.line, strip.subject);
+        let step = self.session.progress.begin("check", &what);
+        let repo = &self.tree.repo;
+        let mut row = row(self.tree, strip.number, applied.of, &strip.subject);
+        row.commit.clone_from(&strip.commit);
+        row.put(APPLIES, Outcome::Good);
+        self.bench.at(&strip.commit)?;
+        step.at("traces");
+        let traces = strip::traces(repo, &strip.parent, &strip.commit)?;
+        row.put("no trace", traces);
+        step.at("UAPI headers");
+        row.put("UAPI copies", self.copies(strip)?);
+        let header = |commit| Ok::<_, anyhow::Error>(repo.file(commit, UAPI)?.unwrap_or_default());
+        let (upstream, stripped) = (header(&strip.parent)?, header(&strip.commit)?);
+        let src = self.bench.src();
+        row.put("bpf_doc", headers::documented(src, &stripped, false)?);
+        row.put("helper ids", strip::ids(src, &upstream, &stripped)?);
+        let concern = concern::of(strip, applied, self.tree)?;
+        self.plainly(&mut row, strip, &concern, &step)?;
+        step.done(false);
+        Ok(row)
+    }
+
+    /// Whether the two UAPI headers still differ in nothing but what differed.
+    fn copies(&self, patch: &Patch) -> Result<Outcome> {
+        let file = |commit: &str, path| self.tree.repo.file(commit, path);
+        let pair =
+            |commit: &str| Ok::<_, anyhow::Error>((file(commit, UAPI)?, file(commit, TOOLS_UAPI)?));
+        let (before, after) = (pair(&patch.parent)?, pair(&patch.commit)?);
+        Ok(headers::copies(
+            (before.0.as_deref(), before.1.as_deref()),
+            (after.0.as_deref(), after.1.as_deref()),
+        ))
+    }
+
     fn one_patch(&self, patch: &Patch, applied: &Applied) -> Result<Row> {
         let step = self.session.progress.begin(
             "check",
@@ -209,240 +223,16 @@ impl On<'_> {
         step.at("checkpatch");
         row.put("checkpatch", style(self.bench.src(), &patch.path)?);
         step.at("UAPI headers");
-        let file = |commit: &str, path| self.tree.repo.file(commit, path);
-        let (header, copy) = (file(&patch.commit, UAPI)?, file(&patch.commit, TOOLS_UAPI)?);
-        row.put(
-            "UAPI copies",
-            headers::copies(
-                (
-                    file(&patch.parent, UAPI)?.as_deref(),
-                    file(&patch.parent, TOOLS_UAPI)?.as_deref(),
-                ),
-                (header.as_deref(), copy.as_deref()),
-            ),
-        );
+        row.put("UAPI copies", self.copies(patch)?);
+        let header = self.tree.repo.file(&patch.commit, UAPI)?;
         let last = patch.number == applied.of;
         row.put(
             "bpf_doc",
             headers::documented(self.bench.src(), &header.unwrap_or_default(), last)?,
         );
         let concern = concern::of(patch, applied, self.tree)?;
-        self.compilers(&mut row, patch, &concern, &step)?;
+        self.everything(&mut row, patch, &concern, &step)?;
         step.done(false);
         Ok(row)
-    }
-
-    /// Compilers in every configuration, and sparse.
-    fn compilers(
-        &self,
-        row: &mut Row,
-        patch: &Patch,
-        concern: &Concern,
-        step: &Doing<'_>,
-    ) -> Result<()> {
-        let plain = VARIANTS.first().context("there is a first variant")?;
-        let mut tasks: Vec<(Task<'_>, Option<Outcome>)> = self
-            .variants
-            .iter()
-            .map(|(variant, ready)| {
-                let task = Task {
-                    check: variant.name,
-                    tool: Tool::Compiler,
-                    variant,
-                    objects: if variant.symbol.is_empty() {
-                        &concern.all
-                    } else {
-                        &concern.own
-                    },
-                };
-                (task, ready.as_ref().err().cloned())
-            })
-            .collect();
-        let sparse = self.bench.tool(Tool::Sparse, plain).err();
-        tasks.push((
-            Task {
-                check: "sparse",
-                tool: Tool::Sparse,
-                variant: plain,
-                objects: &concern.own,
-            },
-            sparse.map(|why| Outcome::Untold {
-                why: why.to_owned(),
-            }),
-        ));
-        if concern.own.is_empty() {
-            for (_, known) in &mut tasks {
-                known.get_or_insert(Outcome::NotHere {
-                    why: format!("patch {} changes nothing that is compiled", patch.number),
-                });
-            }
-        }
-        let open: Vec<&Task<'_>> = tasks
-            .iter()
-            .filter(|(_, known)| known.is_none())
-            .map(|(task, _)| task)
-            .collect();
-        let after = self.look(&open, &patch.commit, step)?;
-        // What nobody complains about needs no comparison with the commit before.
-        let loud: Vec<&Task<'_>> = open
-            .iter()
-            .zip(&after)
-            .filter(|(_, built)| !built.messages.is_empty())
-            .map(|(task, _)| *task)
-            .collect();
-        let mut before = Vec::new();
-        if !loud.is_empty() {
-            self.bench.at(&patch.parent)?;
-            before = self.look(&loud, &patch.parent, step)?;
-        }
-        let mut before = before.into_iter();
-        let mut after = after.into_iter();
-        for (task, known) in &tasks {
-            let outcome = match known {
-                Some(outcome) => outcome.clone(),
-                None => {
-                    let after = after.next().context("one result for each task")?;
-                    let before = if after.messages.is_empty() {
-                        Built::default()
-                    } else {
-                        before.next().context("one result for each loud task")?
-                    };
-                    let name = self.bench.tool(task.tool, task.variant);
-                    judge(task, name.unwrap_or_default(), &before, &after)
-                }
-            };
-            row.put(task.check, outcome);
-        }
-        Ok(())
-    }
-
-    /// Does the tasks on what is checked out: compilers side by side, as each
-    /// has a folder of its own, and then sparse, which shares one.
-    fn look(&self, tasks: &[&Task<'_>], commit: &str, step: &Doing<'_>) -> Result<Vec<Built>> {
-        let (compilers, others): (Vec<&Task<'_>>, Vec<&Task<'_>>) =
-            tasks.iter().partition(|t| t.tool == Tool::Compiler);
-        let workers = self.jobs.clamp(1, compilers.len().max(1));
-        let each = (self.jobs / workers).max(1);
-        let next = AtomicUsize::new(0);
-        let done: Mutex<Vec<(usize, Result<Built>)>> = Mutex::default();
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                scope.spawn(|| {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(task) = compilers.get(at) else {
-                            break;
-                        };
-                        step.at(task.check);
-                        let built =
-                            self.bench
-                                .look(task.tool, task.variant, commit, task.objects, each);
-                        done.lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push((at, built));
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        done.sort_by_key(|(at, _)| *at);
-        let mut built = done
-            .into_iter()
-            .map(|(_, built)| built)
-            .collect::<Result<Vec<_>>>()?;
-        for task in others {
-            step.at(task.check);
-            built.push(self.bench.look(
-                task.tool,
-                task.variant,
-                commit,
-                task.objects,
-                self.jobs,
-            )?);
-        }
-        Ok(built)
-    }
-}
-
-/// What a task came to, from what was printed before the patch and after it.
-fn judge(task: &Task<'_>, tool: &str, before: &Built, after: &Built) -> Outcome {
-    let findings = brought(&before.messages, &after.messages, tool);
-    if !findings.is_empty() {
-        return Outcome::Found { findings };
-    }
-    if !after.broken.is_empty() {
-        return Outcome::Untold {
-            why: format!("make fails, and no message says why: {}", after.broken),
-        };
-    }
-    if let Some(error) = after.messages.iter().find(|m| m.error) {
-        return Outcome::Untold {
-            why: format!(
-                "{tool} gives up already before the patch: {}:{}: {}",
-                error.file,
-                error.line.unwrap_or(0),
-                error.text
-            ),
-        };
-    }
-    if after.absent.len() == task.objects.len() {
-        return Outcome::NotHere {
-            why: format!("none of {} is compiled there", task.objects.join(", ")),
-        };
-    }
-    Outcome::Good
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::series::messages::Message;
-
-    fn built(texts: &[(&str, bool)]) -> Built {
-        Built {
-            messages: texts
-                .iter()
-                .map(|(text, error)| Message {
-                    file: "net/core/dev.c".into(),
-                    line: Some(1),
-                    error: *error,
-                    text: (*text).into(),
-                })
-                .collect(),
-            ..Built::default()
-        }
-    }
-
-    /// Verify what each kind of output means: new complaints are findings, old
-    /// ones are not; an object that never compiled, or was never asked for,
-    /// is no good result.
-    #[test]
-    fn output_is_judged() {
-        let objects = ["net/core/dev.o".to_owned()];
-        let task = Task {
-            check: "W=1",
-            tool: Tool::Compiler,
-            variant: &VARIANTS[0],
-            objects: &objects,
-        };
-        let quiet = built(&[]);
-        let warns = built(&[("unused", false)]);
-        let fails = built(&[("undeclared", true)]);
-        let judge = |before: &Built, after: &Built| judge(&task, "gcc", before, after);
-        assert_eq!(judge(&quiet, &quiet), Outcome::Good);
-        assert_eq!(judge(&warns, &warns), Outcome::Good);
-        assert!(matches!(judge(&quiet, &warns), Outcome::Found { .. }));
-        assert!(matches!(judge(&quiet, &fails), Outcome::Found { .. }));
-        assert!(matches!(judge(&fails, &fails), Outcome::Untold { .. }));
-        let broken = Built {
-            broken: "make: *** no".into(),
-            ..Built::default()
-        };
-        assert!(matches!(judge(&quiet, &broken), Outcome::Untold { .. }));
-        let absent = Built {
-            absent: objects.to_vec(),
-            ..Built::default()
-        };
-        assert!(matches!(judge(&quiet, &absent), Outcome::NotHere { .. }));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 /// One patch of a series, applied.
 #[derive(Debug, Clone)]
 pub struct Patch {
-    /// Its place, from 1.
+    /// Its place, from 1; 0 stands for the strip, whose patches are one here.
     pub number: usize,
     /// The file it came from.
     pub path: PathBuf,
@@ -33,6 +33,8 @@ pub struct Patch {
 pub struct Applied {
     /// What the series goes on top of.
     pub baseline: String,
+    /// What was taken out to get there, where upstream has the helper.
+    pub strip: Option<Patch>,
     /// The patches that apply, in order.
     pub patches: Vec<Patch>,
     /// How many there are.
@@ -51,6 +53,7 @@ pub fn apply_each(tree: &Tree, project: &Project, series: Option<&Path>) -> Resu
     };
     let mut applied = Applied {
         baseline: baseline.clone(),
+        strip: strip(tree, project, &baseline)?,
         patches: Vec::new(),
         of: files.len(),
         refused: None,
@@ -65,24 +68,46 @@ pub fn apply_each(tree: &Tree, project: &Project, series: Option<&Path>) -> Resu
             }
             Err(error) => return Err(error),
         };
-        let subject = tree
-            .repo
-            .git(["log", "-1", "--format=%s", &commit])
-            .read()?
-            .trim()
-            .to_owned();
-        let touched = tree
-            .repo
-            .git(["diff", "--name-only", "--no-renames", &at, &commit])
-            .read()?;
+        let subject = subject(tree, &commit)?;
+        let files = touched(tree, &at, &commit)?;
         applied.patches.push(Patch {
             number: index + 1,
             path,
             parent: std::mem::replace(&mut at, commit.clone()),
             commit,
             subject,
-            files: touched.lines().map(str::to_owned).collect(),
+            files,
         });
     }
     Ok(applied)
+}
+
+/// The strip of a tree, as one patch; `None` where there was nothing to take out.
+fn strip(tree: &Tree, project: &Project, baseline: &str) -> Result<Option<Patch>> {
+    if !tree.has_helper()? {
+        return Ok(None);
+    }
+    let path = project.path(format!("kernel-patches/{}/strip", tree.base.line));
+    Ok(Some(Patch {
+        number: 0,
+        path,
+        commit: baseline.to_owned(),
+        parent: tree.commit.clone(),
+        subject: super::strip::SUBJECT.to_owned(),
+        files: touched(tree, &tree.commit, baseline)?,
+    }))
+}
+
+fn subject(tree: &Tree, commit: &str) -> Result<String> {
+    let line = tree.repo.git(["log", "-1", "--format=%s", commit]).read()?;
+    Ok(line.trim().to_owned())
+}
+
+/// The files that differ between two commits.
+fn touched(tree: &Tree, from: &str, to: &str) -> Result<Vec<String>> {
+    let names = tree
+        .repo
+        .git(["diff", "--name-only", "--no-renames", from, to])
+        .read()?;
+    Ok(names.lines().map(str::to_owned).collect())
 }

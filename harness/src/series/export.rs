@@ -10,6 +10,7 @@ use super::{
     commits::{self, Applied},
     cover,
     mail::{Posting, fold},
+    only::only,
     refresh::header,
 };
 use crate::{
@@ -85,6 +86,9 @@ fn letter(
         .last()
         .context("a series has a patch at least")?;
     let text = read(&project.path("kernel-patches/cover.txt"))?;
+    let bases = project.bases()?;
+    let lines: Vec<&str> = bases.iter().map(|b| b.line.as_str()).collect();
+    let text = only(&text, &tree.base.line, &lines)?;
     let (subject, body) = cover::written(&text)?;
     let changes = read(&project.path("kernel-patches/changes.txt"))?;
     let changes = cover::changes(&changes, posting.version)?;

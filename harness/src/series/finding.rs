@@ -109,6 +109,8 @@ pub const APPLIES: &str = "applies";
 pub struct Checked {
     /// One for each patch of each base, in order.
     pub rows: Vec<Row>,
+    /// Why a base could not be had, a sentence for each.
+    pub missed: Vec<String>,
 }
 
 impl Checked {
@@ -127,6 +129,7 @@ impl Checked {
             fail::BAD
         } else if !self.any(|c| c.outcome == Outcome::Good)
             || self.any(|c| matches!(c.outcome, Outcome::Untold { .. }))
+            || !self.missed.is_empty()
         {
             fail::COULD_NOT_TELL
         } else {
@@ -152,7 +155,10 @@ mod tests {
         for (check, outcome) in cells {
             row.put(check, outcome.clone());
         }
-        Checked { rows: vec![row] }
+        Checked {
+            rows: vec![row],
+            ..Checked::default()
+        }
     }
 
     /// Verify that a check that could not be made never looks like a good one,
@@ -180,5 +186,8 @@ mod tests {
         ] {
             assert_eq!(checked(&cells).status(), status, "{cells:?}");
         }
+        let mut checked = checked(&[("a", good())]);
+        checked.missed.push("base 5.10 cannot be had".into());
+        assert_eq!(checked.status(), fail::COULD_NOT_TELL);
     }
 }

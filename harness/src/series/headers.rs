@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::Result;
 
 use super::finding::{Finding, Outcome};
-use crate::exec::{Program, tail};
+use crate::exec::{Output, Program, tail};
 
 /// The header.
 pub const UAPI: &str = "include/uapi/linux/bpf.h";
@@ -102,20 +102,8 @@ fn brought<'t>(
 /// it must read the header, and name every helper with the header's id. The
 /// last patch must have the new helper.
 pub fn documented(src: &Path, header: &str, last: bool) -> Result<Outcome> {
-    let scripts = ["scripts/bpf_doc.py", "scripts/bpf_helpers_doc.py"];
-    let Some(script) = scripts.into_iter().find(|s| src.join(s).is_file()) else {
-        return Ok(Outcome::Untold {
-            why: format!("the tree has neither {}", scripts.join(" nor ")),
-        });
-    };
-    let run = |more: &[&str]| {
-        Program::new("python3")
-            .arg(script)
-            .args(["--filename", UAPI])
-            .args(more)
-            .dir(src)
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .output()
+    let Some(script) = script(src) else {
+        return Ok(no_script());
     };
     let finding = |line, text| Finding {
         file: UAPI.into(),
@@ -126,7 +114,7 @@ pub fn documented(src: &Path, header: &str, last: bool) -> Result<Outcome> {
     let mut findings = Vec::new();
     let mut generated = String::new();
     for more in [&[][..], &["--header"]] {
-        let said = run(more)?;
+        let said = documentation(src, script, Path::new(UAPI), more)?;
         if said.status.success() {
             generated = said.stdout;
         } else {
@@ -142,6 +130,37 @@ pub fn documented(src: &Path, header: &str, last: bool) -> Result<Outcome> {
         }
     }
     Ok(Outcome::of(findings))
+}
+
+const SCRIPTS: [&str; 2] = ["scripts/bpf_doc.py", "scripts/bpf_helpers_doc.py"];
+
+/// The documentation script that the tree at `src` has, as a path in it.
+pub(super) fn script(src: &Path) -> Option<&'static str> {
+    SCRIPTS.into_iter().find(|s| src.join(s).is_file())
+}
+
+/// What a check comes to that needs the script of a tree without one.
+pub(super) fn no_script() -> Outcome {
+    Outcome::Untold {
+        why: format!("the tree has neither {}", SCRIPTS.join(" nor ")),
+    }
+}
+
+/// Runs the script of the tree at `src` on a header.
+pub(super) fn documentation(
+    src: &Path,
+    script: &str,
+    header: &Path,
+    more: &[&str],
+) -> Result<Output> {
+    Program::new("python3")
+        .arg(script)
+        .arg("--filename")
+        .arg(header)
+        .args(more)
+        .dir(src)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
 }
 
 /// A helper of the header: id, and the line that gives it.
@@ -180,7 +199,7 @@ fn helpers(header: &str) -> Helpers {
 
 /// The helpers that a generated header declares, with their ids:
 /// `static long (*bpf_x)(__u32 a) = (void *) 5;`.
-fn declared(generated: &str) -> BTreeMap<String, u32> {
+pub(super) fn declared(generated: &str) -> BTreeMap<String, u32> {
     generated
         .lines()
         .filter_map(|l| {

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     messages::{self, Message},
-    variants::{VARIANTS, Variant, WITHOUT_DEBUG_INFO},
+    symbols::{self, Table},
+    variants::{RENAMED, VARIANTS, Variant, WITHOUT_DEBUG_INFO},
 };
 use crate::{
     cache::{Cache, Key, write_whole},
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Changed whenever a saved [`Built`] would mean something else.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// What became of a list of objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Built {
     pub messages: Vec<Message>,
     /// Objects that the configuration does not have.
     pub absent: Vec<String>,
+    /// What each object that was compiled defines and needs, where a variant is
+    /// about a symbol.
+    pub symbols: Table,
     /// End of make's output when it failed and no message says why; empty otherwise.
     pub broken: String,
 }
@@ -105,6 +109,11 @@ impl<'a> Bench<'a> {
         &self.src
     }
 
+    /// Parallel jobs of make.
+    pub fn jobs(&self) -> usize {
+        self.jobs
+    }
+
     /// Has the checkout show `commit`.
     pub fn at(&self, commit: &str) -> Result<()> {
         self.tree.repo.checkout(&self.src, commit)
@@ -145,7 +154,7 @@ impl<'a> Bench<'a> {
 
     /// Configures a variant in what is checked out, unless it is.
     pub fn ready(&self, variant: &Variant) -> Result<Ready> {
-        if !variant.symbol.is_empty() && depends_on(&self.src, variant.symbol)?.is_none() {
+        if !variant.symbol.is_empty() && self.named_here(variant.symbol)?.is_none() {
             return Ok(Ready::NotHere(format!(
                 "Linux {} has no CONFIG_{}",
                 self.tree.version, variant.symbol
@@ -162,10 +171,12 @@ impl<'a> Bench<'a> {
             moved(&plain, &out)?;
         }
         fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
-        let wanted = self.fragment.with(variant.set).with(variant.goal);
-        let mut unmet = self.configure(variant, &out, &wanted)?;
+        let goal = self.goal(variant)?;
+        let wanted = self.fragment.with(variant.set).with(&goal);
+        let mut unmet = self.configure(variant, &out, &wanted, &goal)?;
         if !unmet.is_empty() && !variant.further.is_empty() {
-            unmet = self.configure(variant, &out, &wanted.with(variant.further))?;
+            let wanted = wanted.with(variant.further);
+            unmet = self.configure(variant, &out, &wanted, &goal)?;
         }
         if variant.symbol == "PREEMPT_RT" && !unmet.is_empty() && !self.has_rt()? {
             return Ok(Ready::NotHere(format!(
@@ -183,13 +194,39 @@ impl<'a> Bench<'a> {
         Ok(Ready::Yes)
     }
 
+    /// What must come out, by the names that this tree has for it.
+    fn goal(&self, variant: &Variant) -> Result<Vec<(&'static str, &'static str)>> {
+        let here = |(symbol, value): &(&'static str, _)| {
+            Ok((self.named_here(symbol)?.unwrap_or(symbol), *value))
+        };
+        variant.goal.iter().map(here).collect()
+    }
+
+    /// The name that this tree has for a symbol: that, or the one before it was
+    /// renamed.
+    fn named_here(&self, symbol: &'static str) -> Result<Option<&'static str>> {
+        let former = RENAMED.iter().filter(|(new, _)| *new == symbol);
+        for name in std::iter::once(symbol).chain(former.map(|(_, old)| *old)) {
+            if depends_on(&self.src, name)?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
+    }
+
     fn has_rt(&self) -> Result<bool> {
         let kconfig = fs::read_to_string(self.src.join("arch/x86/Kconfig"))?;
         Ok(kconfig.contains("select ARCH_SUPPORTS_RT"))
     }
 
     /// Configures unless that was done; gives what did not come out as it must.
-    fn configure(&self, variant: &Variant, out: &Path, wanted: &Fragment) -> Result<Vec<String>> {
+    fn configure(
+        &self,
+        variant: &Variant,
+        out: &Path,
+        wanted: &Fragment,
+        goal: &[(&str, &str)],
+    ) -> Result<Vec<String>> {
         let compiler = self.tool(Tool::Compiler, variant).unwrap_or_default();
         let stamp = out.join(".redirect-peer-asked");
         let asked = format!("{compiler}\n{}\n{}", self.tree.version, wanted.text());
@@ -207,10 +244,10 @@ impl<'a> Bench<'a> {
             write_whole(&stamp, asked.as_bytes())?;
         }
         let text = fs::read_to_string(&config)?;
-        Ok(if variant.goal.is_empty() {
+        Ok(if goal.is_empty() {
             wanted.unmet(&text)
         } else {
-            Fragment::default().with(variant.goal).unmet(&text)
+            Fragment::default().with(goal).unmet(&text)
         })
     }
 
@@ -263,7 +300,10 @@ impl<'a> Bench<'a> {
                 call().args(["C=2", "CHECK=sparse"]).output()?
             }
         };
-        let built = read(&said, objects, &out);
+        let mut built = read(&said, objects, &out);
+        if tool == Tool::Compiler && !variant.symbol.is_empty() {
+            built.symbols = symbols::of(&out, objects)?;
+        }
         self.cache.save(&saved, &built)?;
         Ok(built)
     }
@@ -287,6 +327,7 @@ fn read(said: &Output, objects: &[String], out: &Path) -> Built {
         messages,
         absent: absent.into_iter().cloned().collect(),
         broken,
+        ..Built::default()
     }
 }
 

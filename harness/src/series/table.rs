@@ -154,6 +154,9 @@ fn details(out: &mut String, checked: &Checked, style: Style) {
             }
         }
     }
+    for why in &checked.missed {
+        said.push(format!("? {}", plain(why)));
+    }
     let mut seen = std::collections::BTreeSet::new();
     for line in said.into_iter().filter(|l| seen.insert(l.clone())) {
         let _ = writeln!(out, "{line}");
@@ -219,6 +222,7 @@ mod tests {
                 row("6.12", 1, vec![("W=1", found), ("clang", untold())]),
                 row("6.12", 2, vec![("W=1", Outcome::Good), ("clang", untold())]),
             ],
+            missed: vec!["base 7.3 cannot be had".into()],
         };
         let text = table(
             &checked,
@@ -238,5 +242,6 @@ mod tests {
             "{text}"
         );
         assert_eq!(text.matches("6.12 clang: clang is missing").count(), 1);
+        assert!(text.ends_with("? base 7.3 cannot be had\n"), "{text}");
     }
 }

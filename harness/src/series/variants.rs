@@ -26,6 +26,13 @@ pub const WITHOUT_DEBUG_INFO: &[(&str, &str)] = &[
     ("DEBUG_INFO_REDUCED", "n"),
 ];
 
+/// Symbols by the names that they have now, and that older lines know them by.
+pub const RENAMED: &[(&str, &str)] = &[("MITIGATION_RETPOLINE", "RETPOLINE")];
+
+/// What retpolines need under any of its names; without them INDIRECT_CALL_1()
+/// is an ordinary call, and does not name the function that it expects.
+const MITIGATIONS: &[(&str, &str)] = &[("CPU_MITIGATIONS", "y"), ("SPECULATION_MITIGATIONS", "y")];
+
 const PLAIN: Variant = Variant {
     name: "W=1",
     symbol: "",
@@ -73,13 +80,21 @@ pub const VARIANTS: &[Variant] = &[
     Variant {
         name: "NETKIT=n",
         symbol: "NETKIT",
-        goal: &[("NETKIT", "n")],
+        goal: &[("NETKIT", "n"), ("MITIGATION_RETPOLINE", "y")],
+        set: MITIGATIONS,
         ..PLAIN
     },
     Variant {
         name: "IPV6=n",
         symbol: "IPV6",
         goal: &[("IPV6", "n")],
+        ..PLAIN
+    },
+    Variant {
+        name: "RETPOLINE",
+        symbol: "MITIGATION_RETPOLINE",
+        goal: &[("MITIGATION_RETPOLINE", "y")],
+        set: MITIGATIONS,
         ..PLAIN
     },
     Variant {

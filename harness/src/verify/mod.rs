@@ -167,7 +167,14 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
         }
     }
     let mut built = Vec::new();
-    let mut left_out = Vec::new();
+    let mut left_out: Vec<Finding> = session
+        .missed()
+        .into_iter()
+        .map(|one| Finding {
+            what: format!("{}: no kernel of it was run", one.cause),
+            base: one.line,
+        })
+        .collect();
     for ((tree, commits), suite) in arms_of.iter().zip(&guests) {
         for flavor in &flavors {
             if tree.base.without.contains(flavor) {
