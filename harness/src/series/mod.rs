@@ -8,6 +8,7 @@ pub mod check;
 pub mod commits;
 mod compile;
 pub mod concern;
+pub mod configured;
 pub mod cover;
 pub mod export;
 pub mod finding;

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    configured::configured,
     messages::{self, Message},
     symbols::{self, Table},
     variants::{RENAMED, VARIANTS, Variant, WITHOUT_DEBUG_INFO},
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Changed whenever a saved [`Built`] would mean something else.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// What became of a list of objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -284,6 +285,18 @@ impl<'a> Bench<'a> {
         if let Some(known) = self.cache.load(&saved) {
             return Ok(known);
         }
+        let config = String::from_utf8_lossy(&config);
+        let (here, absent): (Vec<String>, Vec<String>) = objects
+            .iter()
+            .cloned()
+            .partition(|object| self.has(&config, object));
+        let objects = here.as_slice();
+        if objects.is_empty() {
+            return Ok(Built {
+                absent,
+                ..Built::default()
+            });
+        }
         let make = self.make(variant, &out, jobs);
         let call = || make.call().args(["-s", "-k", "W=1"]).args(objects);
         let said = match tool {
@@ -304,8 +317,17 @@ impl<'a> Bench<'a> {
         if tool == Tool::Compiler && !variant.symbol.is_empty() {
             built.symbols = symbols::of(&out, objects)?;
         }
+        built.absent.extend(absent);
         self.cache.save(&saved, &built)?;
         Ok(built)
+    }
+
+    /// Whether a configuration has an object, as the Makefile beside its source
+    /// says.
+    fn has(&self, config: &str, object: &str) -> bool {
+        let (dir, name) = object.rsplit_once('/').unwrap_or((".", object));
+        let makefile = fs::read_to_string(self.src.join(dir).join("Makefile"));
+        configured(&makefile.unwrap_or_default(), config, name)
     }
 }
 
