@@ -20,8 +20,9 @@ use crate::{
     request,
 };
 
-/// Where the guest finds the kernel's own selftest, below its share.
-pub const IN_TREE: &str = "in-tree";
+/// How the folders are called in which the guest finds the kernel's own selftests,
+/// below its share; their numbers follow.
+const IN_TREE: &str = "in-tree-";
 
 /// The guest program and its cases.
 #[derive(Debug, Clone)]
@@ -30,8 +31,8 @@ pub struct Guest {
     pub program: PathBuf,
     /// What its cases promise.
     pub cases: Vec<CaseInfo>,
-    /// A folder of [`crate::intree`], whose cases are among these.
-    pub in_tree: Option<PathBuf>,
+    /// Folders of [`crate::intree`], whose cases are among these.
+    pub in_tree: Vec<PathBuf>,
     /// Decides the order of the cases; the one in which they are listed otherwise.
     pub shuffle: Option<u64>,
     /// How long, in milliseconds, its cases wait for what must come; 10 s otherwise.
@@ -68,18 +69,18 @@ impl Guest {
         Ok(Self {
             program,
             cases,
-            in_tree: None,
+            in_tree: Vec::new(),
             shuffle: None,
             patience: None,
         })
     }
 
-    /// The same with the kernel's own selftest, which `dir` holds, behind its cases.
+    /// The same with the selftest of the kernel's own that `dir` holds, behind its cases.
     pub fn with_in_tree(&self, dir: &Path) -> Result<Self> {
         let mut guest = self.clone();
         let more = list(&self.program, &["--in-tree".as_ref(), dir.as_os_str()])?;
         guest.cases.extend(more);
-        guest.in_tree = Some(dir.to_owned());
+        guest.in_tree.push(dir.to_owned());
         Ok(guest)
     }
 
@@ -87,8 +88,8 @@ impl Guest {
     /// `share`, a folder as the guest sees it.
     pub fn words(&self, share: &str) -> String {
         let mut words = format!("run --cases-file {share}/cases");
-        if self.in_tree.is_some() {
-            words += &format!(" --in-tree {share}/{IN_TREE}");
+        for at in 0..self.in_tree.len() {
+            words += &format!(" --in-tree {share}/{IN_TREE}{at}");
         }
         for (flag, value) in [("--shuffle", self.shuffle), ("--patience", self.patience)] {
             words.extend(value.map(|value| format!(" {flag} {value}")));
@@ -124,8 +125,8 @@ impl Guest {
     /// Puts into `share` what the guest needs to run `cases`.
     pub fn share(&self, share: &Path, cases: &[String]) -> Result<()> {
         link_or_copy(&self.program, &share.join("selftests"))?;
-        if let Some(dir) = &self.in_tree {
-            let to = share.join(IN_TREE);
+        for (at, dir) in self.in_tree.iter().enumerate() {
+            let to = share.join(format!("{IN_TREE}{at}"));
             fs::create_dir(&to).with_context(|| format!("making {}", to.display()))?;
             for file in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
                 let file = file?;

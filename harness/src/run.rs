@@ -195,9 +195,10 @@ fn boot_once(
     } else {
         job.words.join(" ")
     };
-    let before = match job.guest.in_tree {
-        Some(_) => NO_UDEV,
-        None => "",
+    let before = if job.guest.in_tree.is_empty() {
+        ""
+    } else {
+        NO_UDEV
     };
     let script = format!("{before}exec {SHARE}/selftests {words} --port auto 2>&1");
     let spec = Spec {

@@ -60,9 +60,9 @@ enum Command {
         /// Those that misbehave on purpose instead, with which the harness tests itself
         #[arg(long)]
         faults: bool,
-        /// Those of the kernel's own selftest instead, as the host has built it in this folder
+        /// Those of the kernel's own selftest instead, as the host has built it in this folder; may be repeated
         #[arg(long, value_name = "DIR", conflicts_with = "faults")]
-        in_tree: Option<PathBuf>,
+        in_tree: Vec<PathBuf>,
     },
     /// Measure each way into a container, as root: instructions where the clock counts them
     Bench(bench::Args),
@@ -76,9 +76,9 @@ enum Command {
         /// Only the cases in this file, one a line
         #[arg(long, value_name = "FILE")]
         cases_file: Option<PathBuf>,
-        /// Has the kernel's own selftest, built in this folder, among its cases
+        /// Has the kernel's own selftest, built in this folder, among its cases; may be repeated
         #[arg(long, value_name = "DIR")]
-        in_tree: Option<PathBuf>,
+        in_tree: Vec<PathBuf>,
         /// Report over a virtio-serial port (`auto`: find it by its name) instead of standard output
         #[arg(long, value_name = "PORT")]
         port: Option<String>,
@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
     let listed = cli.list.then_some(Command::List {
         json: false,
         faults: false,
-        in_tree: None,
+        in_tree: Vec::new(),
     });
     let Some(command) = cli.command.or(listed) else {
         eprintln!("error: no command: `selftests --help` names them");
@@ -133,7 +133,7 @@ pub fn main() -> ExitCode {
             json,
             faults,
             in_tree,
-        } => list::list(json, faults, in_tree.as_deref()),
+        } => list::list(json, faults, &in_tree),
         Command::Bench(args) => bench::bench(&args),
         Command::Load(args) => bench::load(&args),
         Command::Tc(args) => intree::tc(&args),
@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
             shuffle,
             patience,
             even_if_dangerous,
-        } => run::choose(cases, cases_file.as_deref(), in_tree.as_deref()).and_then(|chosen| {
+        } => run::choose(cases, cases_file.as_deref(), &in_tree).and_then(|chosen| {
             patience.into_iter().for_each(fail::wait_only);
             run::run(chosen, port.as_deref(), shuffle, even_if_dangerous)
         }),

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -19,11 +19,14 @@ use crate::{
 const BASES: [&str; 4] = ["5.10", "6.1", "6.12", "7.3"];
 
 /// Prints the cases: all, or those of one kind.
-pub(crate) fn list(json: bool, faults: bool, in_tree: Option<&Path>) -> Result<ExitCode> {
-    let cases = match in_tree {
-        Some(dir) => intree::cases(dir)?,
-        None if faults => cases::faults(),
-        None => cases::all(),
+pub(crate) fn list(json: bool, faults: bool, in_tree: &[PathBuf]) -> Result<ExitCode> {
+    let cases = if !in_tree.is_empty() {
+        let each = in_tree.iter().map(|dir| intree::cases(dir));
+        each.collect::<Result<Vec<_>>>()?.concat()
+    } else if faults {
+        cases::faults()
+    } else {
+        cases::all()
     };
     let text: String = if json {
         let infos: Vec<CaseInfo> = cases.iter().map(Case::info).collect();

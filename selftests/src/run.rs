@@ -2,7 +2,13 @@
 //! `run` and `stress`.
 
 use std::{
-    any::Any, collections::HashSet, fs, path::Path, process::ExitCode, sync::PoisonError, thread,
+    any::Any,
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::PoisonError,
+    thread,
     time::Instant,
 };
 
@@ -165,11 +171,11 @@ fn all(
 }
 
 /// The cases that are named, in that order; all, those of the kernel's own
-/// selftest in `in_tree` included, where none is.
+/// selftests in the folders `in_tree` included, where none is.
 pub(crate) fn choose(
     mut named: Vec<String>,
     file: Option<&Path>,
-    in_tree: Option<&Path>,
+    in_tree: &[PathBuf],
 ) -> Result<Vec<Case>> {
     if let Some(file) = file {
         let text =
@@ -177,7 +183,7 @@ pub(crate) fn choose(
         named.extend(text.lines().filter(|l| !l.is_empty()).map(str::to_owned));
     }
     let (mut all, faults) = (cases::all(), cases::faults());
-    if let Some(dir) = in_tree {
+    for dir in in_tree {
         all.extend(intree::cases(dir)?);
     }
     let known: HashSet<&str> = all.iter().chain(&faults).map(|c| c.name.as_str()).collect();

@@ -111,7 +111,7 @@ pub(crate) fn with_job_of<T>(cases: &[CaseInfo], then: impl FnOnce(&Job<'_>) -> 
     let guest = Guest {
         program: "selftests".into(),
         cases: cases.to_vec(),
-        in_tree: None,
+        in_tree: Vec::new(),
         shuffle: None,
         patience: None,
     };

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's own selftest of the helper (tools/testing/selftests/bpf), built
-//! from the tree under test: what its authors check, beside what we do.
+//! The kernel's own selftests of the helper (tools/testing/selftests/bpf), built
+//! from the tree under test: what its authors check, beside what we do. One comes
+//! with the release, another with the series.
 //!
 //! Whole, the kernel's selftests take a new compiler, pahole and many minutes.
-//! Only one of them is wanted, so only what that one needs is built: as a
-//! [`program`] or, in the form that it had until 5.12, as a [`script`].
+//! Only these are wanted, so only what each of them needs is built: as a
+//! [`program`] or, in the form that one had until 5.12, as a [`script`].
 
 mod program;
 mod script;
@@ -32,7 +33,7 @@ use sources::Sources;
 const SELFTESTS: &str = "tools/testing/selftests/bpf";
 
 /// Changed whenever the same tree gives another result.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 /// The file that says what is in the folder. Its lines are what selftests/src/intree
 /// reads; it is written last, so that half a build has none.
@@ -42,42 +43,90 @@ const LIST: &str = "cases";
 /// the whole then; its name and why follow.
 const IMPOSSIBLE: &str = "! ";
 
-/// The form in which a tree has the selftest.
+/// The test of test_progs that releases have.
+const OF_RELEASE: &str = "tc_redirect";
+
+/// The test of test_progs that a series may bring.
+const OF_SERIES: &str = "redirect_peer";
+
+/// The form in which a tree has a selftest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Program,
+    /// A test of test_progs.
+    Program(&'static str),
     Script,
 }
 
-/// Whether a case is one of the kernel's own selftest.
+/// Whether a case is one of the kernel's own selftests.
 pub fn is_one(case: &CaseInfo) -> bool {
     case.proves.iter().any(|p| p == "in-tree")
 }
 
-/// The folder for `selftests --in-tree` of a tree; made at the first need.
+/// Whether it is one that came with the series, which no other kernel is run with.
+pub fn is_of_series(case: &CaseInfo) -> bool {
+    is_one(case) && case.proves.iter().any(|p| p == "series")
+}
+
+/// The folder for `selftests --in-tree` of the release's selftest; made at the
+/// first need.
 ///
 /// A selftest that the compilers here cannot build is a case in it that is
 /// skipped, undeclared: bad, and said in the compiler's words, while everything
 /// else is still run. It is tried anew the next time.
-pub fn build(cache: &Cache, tree: &Tree, offline: bool, progress: &Progress) -> Result<PathBuf> {
-    let form = if has(tree, program::TEST)? {
-        Some(Form::Program)
-    } else if has(tree, script::TEST)? {
+pub fn of_release(
+    cache: &Cache,
+    tree: &Tree,
+    offline: bool,
+    progress: &Progress,
+) -> Result<PathBuf> {
+    let form = if has(tree, &tree.commit, &program::source(OF_RELEASE))? {
+        Some(Form::Program(OF_RELEASE))
+    } else if has(tree, &tree.commit, script::TEST)? {
         Some(Form::Script)
     } else {
         None
     };
+    build(cache, tree, &tree.commit, form, offline, progress)
+}
+
+/// The same of the selftest that the series brings, whose last commit is `patched`;
+/// `None` where it brings none.
+pub fn of_series(
+    cache: &Cache,
+    tree: &Tree,
+    patched: &str,
+    offline: bool,
+    progress: &Progress,
+) -> Result<Option<PathBuf>> {
+    if !has(tree, patched, &program::source(OF_SERIES))? {
+        return Ok(None);
+    }
+    let form = Some(Form::Program(OF_SERIES));
+    build(cache, tree, patched, form, offline, progress).map(Some)
+}
+
+fn build(
+    cache: &Cache,
+    tree: &Tree,
+    commit: &str,
+    form: Option<Form>,
+    offline: bool,
+    progress: &Progress,
+) -> Result<PathBuf> {
     let needs = match form {
-        Some(Form::Program) => setup::IN_TREE_PROGRAM,
+        Some(Form::Program(_)) => setup::IN_TREE_PROGRAM,
         Some(Form::Script) => setup::IN_TREE_SCRIPT,
         None => &[],
     };
     setup::also(needs, offline, progress)?;
-    let step = progress.begin("in-tree", &tree.base.line);
+    let name = form.map_or(OF_RELEASE, Form::name);
+    let step = progress.begin("in-tree", &format!("{} {name}", tree.base.line));
     let clang = first_line("clang")?;
     let key = Key::new("in-tree")
         .with(RECIPE)
-        .with(&tree.commit)
+        .with(name)
+        // A commit that changes none of these gives the same selftest.
+        .with(sources::parts(tree, commit)?)
         .with(&clang)
         .with(kernel::compiler()?)
         .hex();
@@ -91,20 +140,20 @@ pub fn build(cache: &Cache, tree: &Tree, offline: bool, progress: &Progress) -> 
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let lines = match form {
-        Some(form) => match make(form, tree, &dir, &step) {
+        Some(form) => match make(form, tree, commit, &dir, &step) {
             Err(e) if fail::status(&e) == fail::COULD_NOT_TELL => impossible(
-                form.name(),
+                name,
                 &format!("it does not build: {e:#} ({clang}, package clang)"),
             ),
             made => made?,
         },
         None => impossible(
-            "tc_redirect",
+            name,
             &format!(
                 "{} {} has neither {} nor {}",
                 tree.base.line,
                 tree.version,
-                program::TEST,
+                program::source(OF_RELEASE),
                 script::TEST
             ),
         ),
@@ -117,17 +166,17 @@ pub fn build(cache: &Cache, tree: &Tree, offline: bool, progress: &Progress) -> 
 impl Form {
     fn name(self) -> &'static str {
         match self {
-            Self::Program => "tc_redirect",
+            Self::Program(test) => test,
             Self::Script => "test_tc_redirect_sh",
         }
     }
 }
 
 /// Builds it into `dir` and gives the lines of the list.
-fn make(form: Form, tree: &Tree, dir: &Path, step: &Doing<'_>) -> Result<String> {
+fn make(form: Form, tree: &Tree, commit: &str, dir: &Path, step: &Doing<'_>) -> Result<String> {
     let work = dir.join("work");
-    let made = Sources::of(tree, &work, step).and_then(|sources| match form {
-        Form::Program => program::build(&sources, dir, step),
+    let made = Sources::of(tree, commit, &work, step).and_then(|sources| match form {
+        Form::Program(test) => program::build(&sources, test, dir, step),
         Form::Script => script::build(&sources, dir, step),
     });
     // The sources are 50 MB, and what was built needs none of them.
@@ -141,12 +190,12 @@ fn impossible(name: &str, why: &str) -> String {
     format!("{IMPOSSIBLE}{name} {}\n", why.join(" "))
 }
 
-/// Whether the tree's commit has a file.
-fn has(tree: &Tree, below: &str) -> Result<bool> {
+/// Whether a commit of the tree has a file.
+fn has(tree: &Tree, commit: &str, below: &str) -> Result<bool> {
     let path = format!("{SELFTESTS}/{below}");
     let found = tree
         .repo
-        .git(["ls-tree", "--name-only", &tree.commit, &path])
+        .git(["ls-tree", "--name-only", commit, &path])
         .read()?;
     Ok(!found.trim().is_empty())
 }

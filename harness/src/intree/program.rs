@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The selftest as a part of `test_progs`, which it is since 5.13: that program
-//! with one test, the BPF objects that it names, the sources that every test
-//! links with.
+//! A selftest as a part of `test_progs`, which that of the release is since 5.13:
+//! that program with one test, the BPF objects that it names, the sources that
+//! every test links with.
 
 use std::{
     fs,
@@ -16,37 +16,40 @@ use super::{
 };
 use crate::{exec::Program, progress::Doing, setup};
 
-/// Below the selftests.
-pub(super) const TEST: &str = "prog_tests/tc_redirect.c";
+/// Where a test is, below the selftests.
+pub(super) fn source(test: &str) -> String {
+    format!("prog_tests/{test}.c")
+}
 
 /// What it is called in the folder that the guest gets.
 const PROGRAM: &str = "test_progs";
 
-/// Builds it into `dir` and gives a line for each subtest: its number within the
-/// test, from 1, and its name.
-pub(super) fn build(sources: &Sources, dir: &Path, step: &Doing<'_>) -> Result<String> {
+/// Builds it into `dir` and gives a line for each subtest: the name of the test,
+/// the subtest's number within it, from 1, and its name.
+pub(super) fn build(sources: &Sources, test: &str, dir: &Path, step: &Doing<'_>) -> Result<String> {
+    let file = source(test);
     let read = |below: &str| {
         let path = sources.tests.join(below);
         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     };
-    let (test, makefile) = (read(TEST)?, read("Makefile")?);
-    let names = subtests(&test);
+    let (text, makefile) = (read(&file)?, read("Makefile")?);
+    let names = subtests(&text);
     if names.is_empty() {
-        bail!("{TEST} names no subtests in a way that is known here");
+        bail!("{file} names no subtests in a way that is known here");
     }
     step.at("compiling");
-    for object in skeletons(&test) {
+    for object in skeletons(&text) {
         skeleton(sources, &object)?;
     }
     let only = sources.out.join("prog_tests");
     fs::create_dir_all(&only).with_context(|| format!("making {}", only.display()))?;
-    fs::write(only.join("tests.h"), "DEFINE_TEST(tc_redirect)\n")
+    fs::write(only.join("tests.h"), format!("DEFINE_TEST({test})\n"))
         .context("writing the list of tests")?;
     no_key(sources)?;
     let objects = linked_with(&makefile)
         .iter()
         .map(String::as_str)
-        .chain([TEST])
+        .chain([file.as_str()])
         .map(|source| object(sources, source))
         .collect::<Result<Vec<_>>>()?;
     step.at("linking");
@@ -57,14 +60,14 @@ pub(super) fn build(sources: &Sources, dir: &Path, step: &Doing<'_>) -> Result<S
         .args(["-lelf", "-lz", "-lrt", "-lpthread", "-lm", "-ldl", "-o"])
         .arg(dir.join(PROGRAM));
     compile(&link, PROGRAM)?;
-    Ok(numbered(&names))
+    Ok(numbered(test, &names))
 }
 
-fn numbered(names: &[String]) -> String {
+fn numbered(test: &str, names: &[String]) -> String {
     names
         .iter()
         .enumerate()
-        .map(|(at, name)| format!("{} {name}\n", at + 1))
+        .map(|(at, name)| format!("{test} {} {name}\n", at + 1))
         .collect()
 }
 
@@ -141,11 +144,16 @@ fn no_key(sources: &Sources) -> Result<()> {
 }
 
 /// The names of the subtests, in the order in which the test starts them:
-/// `RUN_TEST(tc_redirect_peer, MODE_VETH);` is tc_redirect_peer_veth.
+/// `RUN_TEST(tc_redirect_peer, MODE_VETH);` is tc_redirect_peer_veth, and
+/// `if (test__start_subtest("loop"))` is loop.
 fn subtests(test: &str) -> Vec<String> {
     test.lines()
         .filter_map(|line| {
-            let inner = line.trim().strip_prefix("RUN_TEST(")?.strip_suffix(");")?;
+            let line = line.trim();
+            if let Some(rest) = line.strip_prefix("if (test__start_subtest(\"") {
+                return rest.strip_suffix("\"))").map(str::to_owned);
+            }
+            let inner = line.strip_prefix("RUN_TEST(")?.strip_suffix(");")?;
             let (name, mode) = match inner.split_once(',') {
                 Some((name, mode)) => (name, mode.trim()),
                 None => (inner, ""),
@@ -200,10 +208,14 @@ mod tests {
         let new = "#define RUN_TEST(name, mode) \\\n\tRUN_TEST(a_peer, MODE_VETH);\n\tRUN_TEST(a_peer, MODE_NETKIT);\n\tRUN_TEST(b);\n";
         assert_eq!(subtests(new), ["a_peer_veth", "a_peer_netkit", "b"]);
         assert_eq!(
-            numbered(&subtests(new)),
-            "1 a_peer_veth\n2 a_peer_netkit\n3 b\n"
+            numbered("a", &subtests(new)),
+            "a 1 a_peer_veth\na 2 a_peer_netkit\na 3 b\n"
         );
-        assert!(subtests("test_tc();\n").is_empty());
+        let plain = "\tif (test__start_subtest(\"a_b\"))\n\t\trun();\n\tif (test__start_subtest(\"c\"))\n\t\tc();\n";
+        assert_eq!(subtests(plain), ["a_b", "c"]);
+        // Only what the text says for certain: the number of one that is
+        // overlooked would be another's.
+        assert!(subtests("test_tc();\n\tif (test__start_subtest(name))\n").is_empty());
     }
 
     /// Verify that what is to be compiled is found, over continued lines and no further.

@@ -45,9 +45,14 @@ pub(super) struct Sources {
     pub(super) out: PathBuf,
 }
 
+/// What of [`PARTS`] a commit has, a line for each, with its hash.
+pub(super) fn parts(tree: &Tree, commit: &str) -> Result<String> {
+    tree.repo.git(["ls-tree", commit]).args(PARTS).read()
+}
+
 impl Sources {
-    /// Takes them out of the tree's commit into the folder `work`.
-    pub(super) fn of(tree: &Tree, work: &Path, step: &Doing<'_>) -> Result<Self> {
+    /// Takes them out of a commit of the tree into the folder `work`.
+    pub(super) fn of(tree: &Tree, commit: &str, work: &Path, step: &Doing<'_>) -> Result<Self> {
         let root = work.join("source");
         let sources = Self {
             tests: root.join(SELFTESTS),
@@ -58,24 +63,21 @@ impl Sources {
             fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
         }
         step.at("taking the sources out of the tree");
-        sources.extract(tree)?;
+        sources.extract(tree, commit)?;
         step.at("building libbpf");
         sources.libbpf()?;
         Ok(sources)
     }
 
-    fn extract(&self, tree: &Tree) -> Result<()> {
-        let there = tree
-            .repo
-            .git(["ls-tree", "--name-only", &tree.commit])
-            .args(PARTS)
-            .read()?;
+    fn extract(&self, tree: &Tree, commit: &str) -> Result<()> {
+        let there = parts(tree, commit)?;
+        let there = there.lines().filter_map(|l| Some(l.split_once('\t')?.1));
         let tar = self.out.join("parts.tar");
         tree.repo
             .git(["archive", "--format=tar", "--output"])
             .arg(&tar)
-            .arg(&tree.commit)
-            .args(there.lines())
+            .arg(commit)
+            .args(there)
             .read()
             .context("taking the selftest out of the tree")?;
         Program::new("tar")

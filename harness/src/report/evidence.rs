@@ -172,15 +172,20 @@ fn can_end(declared: &Expect, verdict: Verdict) -> bool {
     }
 }
 
-/// The kernel's own selftest has other cases in each tree, and is not run where
-/// there is no helper: a case of it may lack where no kernel of that source has it.
+/// The kernel's own selftests have other cases in each tree, and are not run where
+/// there is no helper: a case of them may lack where no kernel of that source has
+/// it, and one that came with the series lacks upstream.
 fn is_of_another(case: &CaseInfo, at: usize, results: &Results, have: &[HashSet<&str>]) -> bool {
     let run = &results.runs[at];
     let have = || {
         let all = results.runs.iter().zip(have);
         all.filter(|(_, names)| names.contains(case.name.as_str()))
     };
-    let of_same = |r: &Run| r.source == run.source && r.arm != Arm::Baseline;
+    let of_same = |r: &Run| {
+        r.source == run.source
+            && r.arm != Arm::Baseline
+            && (r.arm == run.arm || !intree::is_of_series(case))
+    };
     intree::is_one(case)
         && (run.arm == Arm::Baseline || !have().any(|(r, _)| of_same(r)))
         && have().next().is_some()
@@ -359,7 +364,20 @@ mod tests {
         results.runs.push(other.clone());
         check(&results).unwrap();
         other.cases.pop();
-        other.arm = Arm::Upstream;
+        let mut upstream = other.clone();
+        upstream.arm = Arm::Upstream;
+        results.runs.push(upstream);
+        let said = check(&results).unwrap_err().to_string();
+        assert!(said.contains("in_tree_x"), "{said}");
+        // Unless it came with the series, all of whose kernels have it.
+        results
+            .cases
+            .last_mut()
+            .unwrap()
+            .proves
+            .push("series".into());
+        check(&results).unwrap();
+        other.flavor = "debug".into();
         results.runs.push(other);
         let said = check(&results).unwrap_err().to_string();
         assert!(said.contains("in_tree_x"), "{said}");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `scripts/checkpatch.pl --strict` of the tree itself.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::finding::{Finding, Outcome};
 use crate::exec::{Program, describe, tail};
@@ -26,7 +26,7 @@ pub fn style(src: &Path, patch: &Path) -> Result<Outcome> {
         .arg(&patch)
         .dir(src)
         .output()?;
-    let findings = read(&said.stdout, &patch.display().to_string());
+    let mut findings = read(&said.stdout, &patch.display().to_string());
     // It ends with a failure exactly when it has found something.
     if findings.is_empty() != said.status.success() {
         return Ok(Outcome::Untold {
@@ -37,7 +37,42 @@ pub fn style(src: &Path, patch: &Path) -> Result<Outcome> {
             ),
         });
     }
+    let text = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))
+    };
+    let asks = |f: &Finding| f.text.contains(NEW_FILE);
+    if findings.iter().any(asks) && is_maintained(&text(&patch)?, &text(&src.join("MAINTAINERS"))?)
+    {
+        findings.retain(|f| !asks(f));
+    }
     Ok(Outcome::of(findings))
+}
+
+/// With which checkpatch asks of every new file whether MAINTAINERS has to change.
+const NEW_FILE: &str = ":FILE_PATH_CHANGES:";
+
+/// The answer: no, where each file that the patch adds is in a folder that somebody
+/// maintains, and it takes none away.
+fn is_maintained(patch: &str, maintainers: &str) -> bool {
+    let mut lines = patch.lines();
+    let mut taken = patch
+        .lines()
+        .filter(|l| l.starts_with("deleted file mode ") || l.starts_with("rename from "));
+    let folders: Vec<&str> = maintainers
+        .lines()
+        .filter_map(|l| l.strip_prefix("F:\t"))
+        .filter(|f| f.ends_with('/') && !f.contains('*'))
+        .collect();
+    let mut added = Vec::new();
+    while let Some(line) = lines.next() {
+        if line == "--- /dev/null" {
+            added.extend(lines.next().and_then(|l| l.strip_prefix("+++ b/")));
+        }
+    }
+    taken.next().is_none()
+        && added
+            .iter()
+            .all(|file| folders.iter().any(|f| file.starts_with(f)))
 }
 
 /// The lines of `--terse`: `net/core/dev.c:12: CHECK:TYPE: text`. What is about
@@ -70,6 +105,22 @@ fn read(output: &str, patch: &str) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Verify that a new file is no finding where its folder has a maintainer, and
+    /// is one elsewhere, as is a file that goes.
+    #[test]
+    fn new_files_of_somebody() {
+        let maintainers = "THE REST\nF:\t*\nF:\t*/\n\nBPF\nF:\ttools/bpf/\nF:\ttools/x.c\n";
+        let adds = |file: &str| {
+            format!("new file mode 100644\n--- /dev/null\n+++ b/{file}\n@@ -0,0 +1 @@\n+a\n")
+        };
+        assert!(is_maintained(&adds("tools/bpf/a.c"), maintainers));
+        assert!(!is_maintained(&adds("tools/a.c"), maintainers));
+        let both = adds("tools/bpf/a.c") + &adds("b.c");
+        assert!(!is_maintained(&both, maintainers));
+        let goes = adds("tools/bpf/a.c") + "deleted file mode 100644\n--- a/b.c\n+++ /dev/null\n";
+        assert!(!is_maintained(&goes, maintainers));
+    }
 
     /// Verify that a complaint is read with its place, and one about the
     /// message with the patch for a file.

@@ -143,25 +143,28 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
     let rev = arms_of.first().filter(|_| request.source.tree.is_some());
     let rev = rev.map(|(tree, _)| tree.commit.clone());
     let mut guests = Vec::new();
-    for (tree, _) in &arms_of {
-        let guest = if request.in_tree {
-            let offline = session.common.offline;
-            guest.with_in_tree(&intree::build(
-                &session.cache,
-                tree,
-                offline,
-                &session.progress,
-            )?)?
-        } else {
-            guest.clone()
+    for (tree, commits) in &arms_of {
+        let mut guest = guest.clone();
+        if request.in_tree {
+            for dir in in_tree(session, tree, commits)? {
+                guest = guest.with_in_tree(&dir)?;
+            }
+        }
+        let patched = guest.select(&request.cases)?;
+        let without = |what: fn(&CaseInfo) -> bool| {
+            let others = patched.iter().filter(|c| !what(c));
+            others.cloned().collect()
         };
-        let all = guest.select(&request.cases)?;
-        // Without the helper its programs do not load, which proves nothing more.
-        let ours = all.iter().filter(|c| !intree::is_one(c)).cloned().collect();
-        guests.push(Suite { guest, all, ours });
+        guests.push(Suite {
+            upstream: without(intree::is_of_series),
+            // Without the helper its programs do not load, which proves nothing more.
+            baseline: without(intree::is_one),
+            guest,
+            patched,
+        });
     }
     let mut cases: Vec<CaseInfo> = Vec::new();
-    for case in guests.iter().flat_map(|g| &g.all) {
+    for case in guests.iter().flat_map(|g| &g.patched) {
         if !cases.iter().any(|c| c.name == case.name) {
             cases.push(case.clone());
         }
@@ -273,19 +276,33 @@ fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow
     Ok((results, failed))
 }
 
-/// What is run on the kernels of one tree.
+/// The folders of the kernel's own selftests: that of the release, and that of the
+/// series where it has one and is run.
+fn in_tree(session: &Session, tree: &Tree, commits: &[(Arm, String)]) -> Result<Vec<PathBuf>> {
+    let (cache, progress) = (&session.cache, &session.progress);
+    let offline = session.common.offline;
+    let mut dirs = vec![intree::of_release(cache, tree, offline, progress)?];
+    if let Some((_, patched)) = commits.iter().find(|(arm, _)| *arm == Arm::Patched) {
+        dirs.extend(intree::of_series(cache, tree, patched, offline, progress)?);
+    }
+    Ok(dirs)
+}
+
+/// What is run on the kernels of one tree, arm by arm.
 struct Suite {
     guest: Guest,
-    all: Vec<CaseInfo>,
-    /// Without the kernel's own.
-    ours: Vec<CaseInfo>,
+    baseline: Vec<CaseInfo>,
+    /// All that there is.
+    patched: Vec<CaseInfo>,
+    upstream: Vec<CaseInfo>,
 }
 
 impl Suite {
     fn cases(&self, arm: Arm) -> &[CaseInfo] {
         match arm {
-            Arm::Baseline => &self.ours,
-            Arm::Patched | Arm::Upstream => &self.all,
+            Arm::Baseline => &self.baseline,
+            Arm::Patched => &self.patched,
+            Arm::Upstream => &self.upstream,
         }
     }
 }

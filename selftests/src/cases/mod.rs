@@ -199,13 +199,14 @@ impl Case {
     /// A case that somebody else has written.
     pub(crate) fn foreign(
         name: String,
+        proves: &[&str],
         summary: String,
         deadline_ms: u64,
         run: impl Fn() -> Verdict + Send + Sync + 'static,
     ) -> Self {
         Self {
             deadline_ms,
-            ..Self::closure(name, &["in-tree"], summary, run)
+            ..Self::closure(name, proves, summary, run)
         }
     }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The kernel's own selftest of the helper, which the host has built: each of
-//! its subtests as a case.
+//! The kernel's own selftests of the helper, which the host has built: each of
+//! their subtests as a case.
 
 mod program;
 mod script;
@@ -33,6 +33,9 @@ pub(crate) use tc::{Args as TcArgs, tc};
 /// What cases are called before their own name.
 const PREFIX: &str = "in_tree_";
 
+/// The test that comes with the series; any other is one of the release.
+const OF_SERIES: &str = "redirect_peer";
+
 /// It spawns `ip` for each step, and waits for pings.
 const DEADLINE_MS: u64 = 60_000;
 
@@ -64,8 +67,9 @@ pub(crate) fn cases(dir: &Path) -> Result<Vec<Case>> {
 /// A line of the list.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry<'a> {
-    /// `3 tc_redirect_peer_l3_veth`: its number within test_progs, and its name.
-    Subtest(u32, &'a str),
+    /// `tc_redirect 3 tc_redirect_peer_l3_veth`: the test within test_progs, the
+    /// subtest's number within that, and its name.
+    Subtest(&'a str, u32, &'a str),
     /// `sh test_tc_peer`: a script and an object of this name.
     Script(&'a str),
     /// `! tc_redirect it does not build`: its name, and why it cannot run.
@@ -73,20 +77,21 @@ enum Entry<'a> {
 }
 
 fn parse(line: &str) -> Option<Entry<'_>> {
+    let is_name =
+        |s: &&str| !s.is_empty() && s.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let (kind, rest) = line.split_once(' ')?;
-    let (name, why) = match kind {
-        "!" => rest.split_once(' ')?,
-        _ => (rest, ""),
-    };
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return None;
-    }
     match kind {
-        "!" => Some(Entry::Impossible(name, why)),
-        "sh" => Some(Entry::Script(name)),
-        number => {
+        "!" => {
+            let (name, why) = rest.split_once(' ')?;
+            Some(name).filter(is_name)?;
+            Some(Entry::Impossible(name, why))
+        }
+        "sh" => Some(rest).filter(is_name).map(Entry::Script),
+        test => {
+            let (number, name) = rest.split_once(' ')?;
             let number = number.parse().ok().filter(|n| *n > 0)?;
-            Some(Entry::Subtest(number, name))
+            let test = Some(test).filter(is_name)?;
+            Some(Entry::Subtest(test, number, Some(name).filter(is_name)?))
         }
     }
 }
@@ -94,17 +99,30 @@ fn parse(line: &str) -> Option<Entry<'_>> {
 fn case(dir: &Path, entry: Entry<'_>) -> Case {
     let dir = dir.to_owned();
     let foreign = |name: &str, run: Box<dyn Fn() -> Verdict + Send + Sync>| {
-        let summary = format!("Verify that {name} of the kernel's own selftest passes");
-        Case::foreign(format!("{PREFIX}{name}"), summary, DEADLINE_MS, move || {
+        let (whose, proves): (_, &[&str]) = if name.starts_with(OF_SERIES) {
+            ("series'", &["in-tree", "series"])
+        } else {
+            ("kernel's", &["in-tree"])
+        };
+        let summary = format!("Verify that {name} of the {whose} own selftest passes");
+        let name = format!("{PREFIX}{name}");
+        Case::foreign(name, proves, summary, DEADLINE_MS, move || {
             // For `ip netns`; its folder is in what the guest can write to.
             fs::create_dir_all("/run/netns").context("making /run/netns")?;
             run()
         })
     };
     match entry {
-        Entry::Subtest(number, name) => {
-            let own = name.to_owned();
-            foreign(name, Box::new(move || program::subtest(&dir, number, &own)))
+        Entry::Subtest(test, number, name) => {
+            let (test, own) = (test.to_owned(), name.to_owned());
+            // Those of the release have the test in their own names.
+            let whole = if name.starts_with(&test) {
+                name.to_owned()
+            } else {
+                format!("{test}_{name}")
+            };
+            let run = move || program::subtest(&dir, &test, number, &own);
+            foreign(&whole, Box::new(run))
         }
         Entry::Script(name) => {
             let own = name.to_owned();
@@ -175,16 +193,40 @@ mod tests {
     /// Verify that half a line of the list is no entry.
     #[test]
     fn entries() {
-        assert_eq!(parse("2 a_b"), Some(Entry::Subtest(2, "a_b")));
+        assert_eq!(parse("t_u 2 a_b"), Some(Entry::Subtest("t_u", 2, "a_b")));
         assert_eq!(parse("sh a_b"), Some(Entry::Script("a_b")));
         assert_eq!(
             parse("! a_sh no way"),
             Some(Entry::Impossible("a_sh", "no way"))
         );
         for line in [
-            "", "2", "0 a", "x a", "2 a b", "!", "! a", "2 ", "sh", "sh ", "sh ../a", "sh a b",
+            "", "2", "t 0 a", "t x a", "2 a", "t 2 a b", "!", "! a", "! a/b c", "t 2 ", "t 2",
+            "sh", "sh ", "sh ../a", "sh a b", "../t 2 a",
         ] {
             assert_eq!(parse(line), None, "{line}");
+        }
+    }
+
+    /// Verify that the series' own selftest is told from that of the release, built
+    /// or not, and that no case is called as another.
+    #[test]
+    fn whose_it_is() {
+        let of = |line: &str| {
+            let info = case(Path::new("/x"), parse(line).unwrap()).info();
+            (info.name, info.proves.contains(&"series".to_owned()))
+        };
+        for (line, name, series) in [
+            (
+                "tc_redirect 1 tc_redirect_peer",
+                "in_tree_tc_redirect_peer",
+                false,
+            ),
+            ("redirect_peer 1 loop", "in_tree_redirect_peer_loop", true),
+            ("! redirect_peer why", "in_tree_redirect_peer", true),
+            ("! tc_redirect why", "in_tree_tc_redirect", false),
+            ("sh test_tc_peer", "in_tree_test_tc_peer", false),
+        ] {
+            assert_eq!(of(line), (name.to_owned(), series), "{line}");
         }
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The selftest as the only test of `test_progs`.
+//! A selftest as the only test of `test_progs`.
 
 use std::{path::Path, process::Command};
 
@@ -8,27 +8,24 @@ use protocol::reason;
 use super::{PATH, ended, last, said_by};
 use crate::fail::{Stop, Verdict, failed};
 
-/// What the test is called within test_progs.
-const TEST: &str = "tc_redirect";
-
-/// Runs one subtest, `name` on the list.
-pub(super) fn subtest(dir: &Path, number: u32, name: &str) -> Verdict {
+/// Runs one subtest of `test`, `name` on the list.
+pub(super) fn subtest(dir: &Path, test: &str, number: u32, name: &str) -> Verdict {
     let mut command = Command::new(dir.join("test_progs"));
     command
         .args(["-v", "-n", &format!("1/{number}")])
         .current_dir("/tmp")
         .env("PATH", PATH);
     let (said, success) = said_by(&mut command)?;
-    judge(&said, number, name, success)
+    judge(&said, test, number, name, success)
 }
 
 /// What it says of the subtest: `#1/3     tc_redirect/tc_redirect_peer_l3:OK`.
 /// Nothing said, or an exit status that does not go with it, is a failure.
-fn judge(said: &str, number: u32, name: &str, success: bool) -> Verdict {
+fn judge(said: &str, test: &str, number: u32, name: &str, success: bool) -> Verdict {
     let label = format!("#1/{number}");
     let mut results = said.lines().filter_map(|line| {
         let (first, rest) = line.split_once(char::is_whitespace)?;
-        let rest = rest.trim().strip_prefix(TEST)?.strip_prefix('/')?;
+        let rest = rest.trim().strip_prefix(test)?.strip_prefix('/')?;
         (first == label).then_some(rest.rsplit_once(':')?)
     });
     let result = results.next();
@@ -68,10 +65,11 @@ serial_test_x:PASS
 #1       tc_redirect:OK
 Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED
 ";
+    const TEST: &str = "tc_redirect";
     const NAME: &str = "tc_redirect_peer_l3_veth";
 
     fn passes(said: &str, number: u32, success: bool) -> bool {
-        judge(said, number, NAME, success).is_ok()
+        judge(said, TEST, number, NAME, success).is_ok()
     }
 
     /// Verify that only a subtest that says OK, itself and once, with a good exit
@@ -95,9 +93,11 @@ Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED
             assert!(!passes(said, number, success), "{said}");
         }
         assert!(matches!(
-            judge(&OK.replace("l3:OK", "l3:SKIP"), 3, NAME, true),
+            judge(&OK.replace("l3:OK", "l3:SKIP"), TEST, 3, NAME, true),
             Err(Stop::Skipped(_))
         ));
+        // Another test's subtest of that number and name is another.
+        assert!(judge(OK, "redirect", 3, NAME, true).is_err());
     }
 
     /// Verify that a subtest is itself with the kind of its devices or without,
@@ -106,7 +106,7 @@ Summary: 1/1 PASSED, 0 SKIPPED, 0 FAILED
     fn names_are_whole() {
         let of = |listed: &str, told: &str| {
             let said = format!("#1/3     tc_redirect/{told}:OK\n");
-            judge(&said, 3, listed, true).is_ok()
+            judge(&said, TEST, 3, listed, true).is_ok()
         };
         for (listed, told, wanted) in [
             ("tc_redirect_peer_l3_veth", "tc_redirect_peer_l3_veth", true),
