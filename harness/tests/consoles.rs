@@ -47,6 +47,7 @@ const HOLDS: &[(&str, &[&str])] = &[
     ("task_dump", &[]),
     ("warn", &["warning a 1"]),
     ("warn_7_3", &["warning a 1"]),
+    ("warn_without_file", &["warning a 1"]),
     ("bug", &["bug! a 1", "panic! a 1"]),
     ("oops", &["oops! a 1"]),
     ("general_protection", &["oops! a 1"]),

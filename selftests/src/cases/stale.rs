@@ -32,7 +32,7 @@ pub(super) fn cases() -> Vec<Case> {
         )
         .on(
             Some(Arm::Upstream),
-            &["5.10", "6.12"],
+            &[],
             Expect::Fail {
                 reason: reason::LEFTOVER.into(),
             },
