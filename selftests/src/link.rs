@@ -16,7 +16,7 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{
         InfoData, InfoIpVlan, InfoKind, InfoNetkit, InfoVeth, InfoVlan, InfoVxlan, IpVlanMode,
-        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, NetkitMode,
+        LinkAttribute, LinkFlags, LinkInfo, LinkMessage, NetkitMode, State,
     },
     neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState},
     route::{
@@ -25,12 +25,11 @@ use netlink_packet_route::{
     },
 };
 
-use nix::{
-    ifaddrs::{InterfaceAddress, getifaddrs},
-    net::if_::InterfaceFlags,
+use crate::{
+    fail::patience,
+    netlink::{ask, get},
+    netns::Netns,
 };
-
-use crate::{fail::patience, netlink::ask, netns::Netns};
 
 /// A MAC address.
 pub(crate) type Mac = [u8; 6];
@@ -226,14 +225,20 @@ pub(crate) fn set_up(index: u32, up: bool) -> Result<()> {
 }
 
 /// Waits until a device can transmit. One whose other end came up after it is
-/// told by a work queue, and drops what it is given until then.
+/// told by a work queue, and drops what it is given until then. Its state is
+/// `up` when that was done, and not before, whatever its flags are.
 pub(crate) fn wait_for_carrier(name: &str) -> Result<()> {
+    let mut wanted = LinkMessage::default();
+    wanted.header.index = index(name)?;
     let start = Instant::now();
     loop {
-        let runs = |i: &InterfaceAddress| {
-            i.interface_name == name && i.flags.contains(InterfaceFlags::IFF_RUNNING)
+        let Route::NewLink(now) = get(Route::GetLink(wanted.clone()))? else {
+            bail!("asked for device {name}, the kernel answered something else");
         };
-        if getifaddrs().context("listing devices")?.any(|i| runs(&i)) {
+        if now
+            .attributes
+            .contains(&LinkAttribute::OperState(State::Up))
+        {
             return Ok(());
         }
         if start.elapsed() > patience() {

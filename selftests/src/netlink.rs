@@ -68,6 +68,32 @@ fn reason(answer: &[u8]) -> Option<String> {
     }
 }
 
+/// Sends a request of rtnetlink for one object, and gives the kernel's answer.
+pub(crate) fn get(message: Route) -> Result<Route> {
+    let mut request = NetlinkMessage::from(message);
+    request.header.flags = NLM_F_REQUEST;
+    request.finalize();
+    let mut bytes = vec![0; request.buffer_len()];
+    request.serialize(&mut bytes);
+    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
+    socket.bind_auto()?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    socket
+        .send(&bytes, 0)
+        .context("sending a netlink request")?;
+    let (answer, _) = socket
+        .recv_from_full()
+        .context("waiting for the answer over netlink")?;
+    match NetlinkMessage::<Route>::deserialize(&answer)
+        .context("reading the answer over netlink")?
+        .payload
+    {
+        NetlinkPayload::InnerMessage(answer) => Ok(answer),
+        NetlinkPayload::Error(e) => Err(e.to_io()).context("the kernel refused"),
+        other => bail!("the kernel answered {other:?}"),
+    }
+}
+
 /// How many other namespaces this one has an id for. An id goes when nothing
 /// refers to its namespace any more, which nothing else would show of a
 /// namespace without a name.
