@@ -29,14 +29,18 @@ fn waiting(cache: &Path, ignore: bool) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_harness"));
     command.args(["clean", "--cache"]).arg(cache);
     command.stderr(Stdio::piped());
-    if ignore {
-        // SAFETY: signal() is async-signal-safe, and nothing else is called.
-        unsafe {
-            command.pre_exec(|| {
-                signal(Signal::SIGHUP, SigHandler::SigIgn)?;
-                Ok(())
-            });
-        }
+    // Whoever runs the tests may have been started by nohup.
+    let hangup = if ignore {
+        SigHandler::SigIgn
+    } else {
+        SigHandler::SigDfl
+    };
+    // SAFETY: signal() is async-signal-safe, and nothing else is called.
+    unsafe {
+        command.pre_exec(move || {
+            signal(Signal::SIGHUP, hangup)?;
+            Ok(())
+        });
     }
     let mut child = command.spawn().expect("it starts");
     // It says that it waits.
