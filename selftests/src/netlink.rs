@@ -13,18 +13,42 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 /// Sends a request of rtnetlink and waits for the kernel's answer.
 pub(crate) fn ask(message: Route, flags: u16) -> Result<()> {
+    exchange(NETLINK_ROUTE, &encoded(message, NLM_F_ACK | flags))
+}
+
+/// Sends a request of rtnetlink for one object, and gives the kernel's answer.
+pub(crate) fn get(message: Route) -> Result<Route> {
+    answer(NETLINK_ROUTE, &encoded(message, 0))?
+        .context("the kernel said yes to a question about an object, and no more")
+}
+
+fn encoded(message: Route, flags: u16) -> Vec<u8> {
     let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    request.header.flags = NLM_F_REQUEST | flags;
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
-    exchange(NETLINK_ROUTE, &bytes)
+    bytes
 }
 
-fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
+fn connected(protocol: isize) -> Result<Socket> {
     let mut socket = Socket::new(protocol).context("opening a netlink socket")?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// Has something done, and nothing told but that it was.
+fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
+    match answer(protocol, request)? {
+        None => Ok(()),
+        Some(other) => bail!("the kernel answered {other:?}"),
+    }
+}
+
+/// The object that the kernel answers with; none when it says that it is done.
+fn answer(protocol: isize, request: &[u8]) -> Result<Option<Route>> {
+    let socket = connected(protocol)?;
     // What the kernel says about an error, without the request in between.
     socket.set_cap_ack(true)?;
     socket.set_ext_ack(true)?;
@@ -39,7 +63,8 @@ fn exchange(protocol: isize, request: &[u8]) -> Result<()> {
         .context("reading the answer over netlink")?
         .payload
     {
-        NetlinkPayload::Error(e) if e.code.is_none() => Ok(()),
+        NetlinkPayload::InnerMessage(object) => Ok(Some(object)),
+        NetlinkPayload::Error(e) if e.code.is_none() => Ok(None),
         NetlinkPayload::Error(e) => {
             let why = reason(&answer).map_or(String::new(), |why| format!(" ({why})"));
             Err(e.to_io()).context(format!("the kernel refused{why}"))
@@ -68,44 +93,12 @@ fn reason(answer: &[u8]) -> Option<String> {
     }
 }
 
-/// Sends a request of rtnetlink for one object, and gives the kernel's answer.
-pub(crate) fn get(message: Route) -> Result<Route> {
-    let mut request = NetlinkMessage::from(message);
-    request.header.flags = NLM_F_REQUEST;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
-    socket
-        .send(&bytes, 0)
-        .context("sending a netlink request")?;
-    let (answer, _) = socket
-        .recv_from_full()
-        .context("waiting for the answer over netlink")?;
-    match NetlinkMessage::<Route>::deserialize(&answer)
-        .context("reading the answer over netlink")?
-        .payload
-    {
-        NetlinkPayload::InnerMessage(answer) => Ok(answer),
-        NetlinkPayload::Error(e) => Err(e.to_io()).context("the kernel refused"),
-        other => bail!("the kernel answered {other:?}"),
-    }
-}
-
 /// How many other namespaces this one has an id for. An id goes when nothing
 /// refers to its namespace any more, which nothing else would show of a
 /// namespace without a name.
 pub(crate) fn namespaces() -> Result<usize> {
-    let mut request = NetlinkMessage::from(Route::GetNsId(NsidMessage::default()));
-    request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request.finalize();
-    let mut bytes = vec![0; request.buffer_len()];
-    request.serialize(&mut bytes);
-    let mut socket = Socket::new(NETLINK_ROUTE).context("opening a netlink socket")?;
-    socket.bind_auto()?;
-    socket.connect(&SocketAddr::new(0, 0))?;
+    let bytes = encoded(Route::GetNsId(NsidMessage::default()), NLM_F_DUMP);
+    let socket = connected(NETLINK_ROUTE)?;
     socket
         .send(&bytes, 0)
         .context("asking for namespaces over netlink")?;

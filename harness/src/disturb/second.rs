@@ -103,10 +103,11 @@ impl Place {
         // A build may replace the file meanwhile; as long as this process runs,
         // the program it is can be started by this name.
         let own = format!("/proc/{}/exe", std::process::id());
-        let argv: Vec<&str> = before.iter().copied().chain([own.as_str()]).collect();
-        let (first, rest) = argv.split_first().unwrap_or((&"", &[]));
-        Program::new(first)
-            .args(rest)
+        // Below nohup it would heed that, too, and no closed terminal would end it.
+        Program::new("env")
+            .arg("--default-signal=HUP")
+            .args(before)
+            .arg(own)
             .args(words)
             .args(&self.flags)
             .arg("--cache")
