@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The tree that a series is proved on, and its arms as commits.
 
+mod nearest;
+mod prepare;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use protocol::Arm;
 
+use self::nearest::{by_distance, nearest};
+pub use self::prepare::prepare;
 use crate::{
-    cache::{Cache, Key},
     fail,
     git::Repo,
     progress::Progress,
-    project::{Base, Project, line_number, patches_in},
+    project::{Base, Project, patches_in},
     request, source,
 };
 
@@ -48,218 +52,11 @@ pub struct Tree {
     pub refused: Vec<String>,
 }
 
-/// Prepares a tree; `update` asks for the newest package although one is there.
-pub fn prepare(
-    cache: &Cache,
-    project: &Project,
-    origin: &Origin,
-    offline: bool,
-    update: bool,
-    progress: &Progress,
-) -> Result<Tree> {
-    match origin {
-        Origin::Package(base) => from_package(cache, base, offline, update, progress),
-        Origin::Tarball(file) => from_tarball(cache, project, file, progress),
-        Origin::Git { dir, rev } => from_git(cache, project, dir, rev, progress),
-    }
-}
-
-fn from_package(
-    cache: &Cache,
-    base: &Base,
-    offline: bool,
-    update: bool,
-    progress: &Progress,
-) -> Result<Tree> {
-    let repo = Repo::open(&cache.folder("trees")?.join(&base.line))?;
-    let step = progress.begin("source", &base.line);
-    let known = repo.commit("refs/heads/base")?;
-    let cached = known.is_some() && (!update || offline);
-    let commit = match known {
-        Some(commit) if cached => commit,
-        _ => {
-            step.at(format!("fetching {}", base.package));
-            let unpacked = source::fetch(cache, base, offline)?;
-            import(&repo, &unpacked, &step)?
-        }
-    };
-    let version = version_at(&repo, &commit)?;
-    if !version.starts_with(&format!("{}.", base.line)) {
-        return Err(request!(
-            "{} holds Linux {version}, not {}: bases.toml names the wrong package",
-            base.package,
-            base.line
-        ));
-    }
-    step.done(cached);
-    Ok(Tree {
-        repo,
-        base: base.clone(),
-        version,
-        commit,
-        slot: base.line.clone(),
-        refused: Vec::new(),
-    })
-}
-
-fn import(
-    repo: &Repo,
-    unpacked: &source::Unpacked,
-    step: &crate::progress::Doing<'_>,
-) -> Result<String> {
-    let version = source::version_of(&unpacked.dir)?;
-    step.at(format!("importing Linux {version}"));
-    let commit = repo.import(&unpacked.dir, &format!("Linux {version}"))?;
-    repo.set_ref("refs/heads/base", &commit)?;
-    Ok(commit)
-}
-
-fn from_tarball(
-    cache: &Cache,
-    project: &Project,
-    file: &Path,
-    progress: &Progress,
-) -> Result<Tree> {
-    let file = file
-        .canonicalize()
-        .map_err(|e| request!("cannot read the archive {}: {e}", file.display()))?;
-    let meta = file.metadata()?;
-    let stamp = format!("{}:{}:{:?}", file.display(), meta.len(), meta.modified()?);
-    let slot = format!("tarball-{}", Key::new("tarball").with(stamp).hex());
-    let repo = Repo::open(&cache.folder("trees")?.join(&slot))?;
-    let step = progress.begin("source", &file.display().to_string());
-    let known = repo.commit("refs/heads/base")?;
-    let cached = known.is_some();
-    let commit = match known {
-        Some(commit) => commit,
-        None => {
-            cache.need_space(5_000, "unpacking a kernel")?;
-            step.at("unpacking");
-            import(&repo, &source::unpack(cache, &file)?, &step)?
-        }
-    };
-    step.done(cached);
-    let version = version_at(&repo, &commit)?;
-    let base = nearest(project, &version)?;
-    Ok(Tree {
-        repo,
-        base,
-        version,
-        commit,
-        slot,
-        refused: Vec::new(),
-    })
-}
-
-fn from_git(
-    cache: &Cache,
-    project: &Project,
-    dir: &Path,
-    rev: &str,
-    progress: &Progress,
-) -> Result<Tree> {
-    let dir = dir
-        .canonicalize()
-        .map_err(|e| request!("no tree at {}: {e}", dir.display()))?;
-    let git = |args: &[&str]| {
-        crate::exec::Program::new("git")
-            .arg("-C")
-            .arg(&dir)
-            .args(args)
-            .output()
-    };
-    let objects = git(&[
-        "rev-parse",
-        "--path-format=absolute",
-        "--git-path",
-        "objects",
-    ])?;
-    if !objects.status.success() {
-        return Err(request!(
-            "{} is no git tree: {}",
-            dir.display(),
-            objects.stderr.trim()
-        ));
-    }
-    let spec = format!("{rev}^{{commit}}");
-    let found = git(&[
-        "rev-parse",
-        "--quiet",
-        "--verify",
-        "--end-of-options",
-        &spec,
-    ])?;
-    if !found.status.success() {
-        return Err(request!("{} has no commit named `{rev}`", dir.display()));
-    }
-    let commit = found.stdout.trim().to_owned();
-    let slot = format!(
-        "tree-{}",
-        Key::new("tree")
-            .with(dir.as_os_str().as_encoded_bytes())
-            .hex()
-    );
-    let step = progress.begin("source", &dir.display().to_string());
-    let repo = Repo::open(&cache.folder("trees")?.join(&slot))?;
-    // The user's objects are read where they are; what is made goes into the
-    // harness's own repository, so that the user's is not written to.
-    let alternates = repo.dir().join("objects/info/alternates");
-    crate::cache::write_whole(
-        &alternates,
-        format!("{}\n", objects.stdout.trim()).as_bytes(),
-    )?;
-    let version = known_version(&repo, &commit)?.ok_or_else(|| {
-        request!(
-            "{} at `{rev}` is no kernel tree: its Makefile names no version",
-            dir.display()
-        )
-    })?;
-    let base = nearest(project, &version)?;
-    repo.set_ref("refs/heads/base", &commit)?;
-    step.done(true);
-    Ok(Tree {
-        repo,
-        base,
-        version,
-        commit,
-        slot,
-        refused: Vec::new(),
-    })
-}
-
-fn version_at(repo: &Repo, commit: &str) -> Result<String> {
-    known_version(repo, commit)?
-        .with_context(|| format!("the Makefile of {commit} names no version"))
-}
-
 /// The version that a commit's Makefile names; `None` when it names none, which
 /// is the commit's fault, as an interrupted git is not.
 fn known_version(repo: &Repo, commit: &str) -> Result<Option<String>> {
     let makefile = repo.file(commit, "Makefile")?.unwrap_or_default();
     Ok(source::makefile_version(&makefile))
-}
-
-/// The base whose release line is nearest to a version.
-fn nearest(project: &Project, version: &str) -> Result<Base> {
-    by_distance(project.bases()?, version)
-        .into_iter()
-        .next()
-        .context("bases.toml names no base")
-}
-
-/// Bases by how far their release lines are from a version, the nearest first;
-/// of two that are as far, the older: what a tree does not have yet is worse.
-fn by_distance(mut bases: Vec<Base>, version: &str) -> Vec<Base> {
-    // A major version has had 20 releases since 3.x: 5.19 is next to 6.0.
-    let place = |line: &str| line_number(line).map_or(0, |(major, minor)| major * 20 + minor);
-    let mut parts = version.split('.');
-    let mut part = || parts.next().unwrap_or("0");
-    let wanted = place(&format!("{}.{}", part(), part()));
-    bases.sort_by_key(|base| {
-        let at = place(&base.line);
-        (at.abs_diff(wanted), at)
-    });
-    bases
 }
 
 impl Tree {
@@ -402,33 +199,7 @@ fn without_hunk(why: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Verify that the nearest release line is tried first, also over a change
-    /// of the major version, and that versions of any form have a nearest.
-    #[test]
-    fn nearest_base_first() {
-        let base = |line: &str| -> Base {
-            toml::from_str(&format!("line = '{line}'\npackage = 'any'")).expect("a base")
-        };
-        let order = |version: &str| {
-            let bases = ["5.10", "6.1", "6.12", "7.3"].map(base).to_vec();
-            by_distance(bases, version)
-                .into_iter()
-                .map(|b| b.line)
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        assert_eq!(order("6.12.117"), "6.12 6.1 7.3 5.10");
-        assert_eq!(order("6.8.1"), "6.12 6.1 7.3 5.10");
-        assert_eq!(order("6.6.3-rt"), "6.1 6.12 5.10 7.3");
-        assert_eq!(order("5.15.0"), "5.10 6.1 6.12 7.3");
-        assert_eq!(order("5.16.0"), "6.1 5.10 6.12 7.3");
-        assert_eq!(order("4.19.1"), "5.10 6.1 6.12 7.3");
-        assert_eq!(order("7.9.0-rc1"), "7.3 6.12 6.1 5.10");
-        for odd in ["", "six", "99999999.1", "6"] {
-            assert_eq!(order(odd).split(' ').count(), 4, "{odd}");
-        }
-    }
+    use crate::cache::Cache;
 
     /// A project with a patch of net/core/dev.c for each release line, and a tree.
     struct Setting {
