@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{
     commits::{self, Applied},
-    cover,
+    costs, cover,
     mail::{Posting, fold},
     only::only,
     refresh::header,
@@ -98,14 +98,14 @@ fn letter(
     let tests = cover::tests(&results, &runs);
     let measured = request.results.join("bench.json");
     let costs = if measured.is_file() {
-        cover::costs(&bench::load(&measured)?, base, &tip.commit)?
+        costs::costs(&bench::load(&measured)?, base, &tip.commit)?
     } else {
         session.progress.note(&format!(
             "no figures: {} is not there (cargo harness bench --base {base} --results {}); the letter says so",
             measured.display(),
             request.results.display()
         ));
-        cover::NOT_MEASURED.to_owned()
+        costs::NOT_MEASURED.to_owned()
     };
     let range = format!("{}..{}", applied.baseline, tip.commit);
     let shortlog = tree.repo.git(["shortlog", &range]).read()?;
