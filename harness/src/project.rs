@@ -76,6 +76,12 @@ impl Project {
         self.root.join(below)
     }
 
+    /// What a file is called in a message: its path below the checkout, where it is one.
+    pub fn name_of(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.root).unwrap_or(path);
+        below.display().to_string()
+    }
+
     /// The bases, oldest first.
     pub fn bases(&self) -> Result<Vec<Base>> {
         let path = self.path("kernel-patches/bases.toml");

@@ -200,12 +200,29 @@ pub(crate) fn also(needs: &[Need], offline: bool, progress: &Progress) -> Result
     })
 }
 
+/// The same for a package that a command can do without: installed where that may
+/// be done, and what hinders it is said. Whoever needs it looks for itself.
+pub(crate) fn rather_with(package: &str, offline: bool, progress: &Progress) -> Result<()> {
+    if !may_install(offline) {
+        return Ok(());
+    }
+    if let Err(error) = install_all(&[package], offline, progress) {
+        crate::interrupt::check()?;
+        progress.note(&format!("going on without {package}: {error:#}"));
+    }
+    Ok(())
+}
+
+fn may_install(offline: bool) -> bool {
+    nix::unistd::geteuid().is_root() && !offline && source::has("apt-get")
+}
+
 fn install_all(missing: &[&str], offline: bool, progress: &Progress) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
     let command = install_command(missing);
-    if !nix::unistd::geteuid().is_root() || offline || !source::has("apt-get") {
+    if !may_install(offline) {
         return Err(request!(
             "this machine lacks {}; run as root: {command}",
             missing.join(", ")

@@ -139,7 +139,14 @@ fn check(commits: &[Commit<'_>], spoil: impl Fn(&Path)) -> (Option<i32>, Value) 
     spoil(&series);
     let out = Command::new(env!("CARGO_BIN_EXE_harness"))
         .args([
-            "series", "check", "--quick", "--json", "--rev", "base", "--tree",
+            "series",
+            "check",
+            "--quick",
+            "--json",
+            "--offline",
+            "--rev",
+            "base",
+            "--tree",
         ])
         .arg(&tree)
         .arg("--series")

@@ -126,7 +126,7 @@ fn patches(session: &Session, tree: &Tree, applied: &Applied) -> Result<Vec<Row>
         .begin("check", &format!("{} configurations", tree.base.line));
     step.at("checking the sources out");
     let fragment = Fragment::of_flavor(&session.project, "default", &tree.base)?;
-    let bench = Bench::open(&session.cache, tree, &fragment, &applied.baseline, jobs)?;
+    let bench = Bench::open(session, tree, &fragment, &applied.baseline, jobs)?;
     let mut variants = Vec::new();
     for variant in VARIANTS {
         step.at(variant.name);
@@ -221,7 +221,10 @@ impl On<'_> {
         row.put(APPLIES, Outcome::Good);
         self.bench.at(&patch.commit)?;
         step.at("checkpatch");
-        row.put("checkpatch", style(self.bench.src(), &patch.path)?);
+        row.put(
+            "checkpatch",
+            style(self.bench.src(), &patch.path, &self.session.project)?,
+        );
         step.at("UAPI headers");
         row.put("UAPI copies", self.copies(patch)?);
         let header = self.tree.repo.file(&patch.commit, UAPI)?;

@@ -5,21 +5,55 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{exec::Program, source};
+use crate::{exec::Program, session::Session, setup, source};
 
-/// A clang that is new enough for the kernel at `src`: `clang`, or the newest of
-/// those with their number in the name. Else why there is none.
-pub(super) fn clang_for(src: &Path) -> Result<Result<(String, String), String>> {
+/// A clang that is new enough for the kernel at `src`: the program, and what it
+/// says of itself. Where there is none it is installed, if that may be done; else why
+/// there is none.
+pub(super) fn clang(session: &Session, src: &Path) -> Result<Result<(String, String), String>> {
+    let least = least_clang(src)?;
+    let Some(older) = (match newest_clang(&least)? {
+        Ok(found) => return Ok(Ok(found)),
+        Err(older) => older,
+    }) else {
+        return Ok(Err(
+            "clang is missing; as root: apt-get install clang".into()
+        ));
+    };
+    let package = format!("clang-{}", least.split('.').next().unwrap_or_default());
+    setup::rather_with(&package, session.common.offline, &session.progress)?;
+    Ok(newest_clang(&least)?.map_err(|_| {
+        format!(
+            "{older} is older than the {least} that this kernel asks for; as root: apt-get install {package} (or a later one)"
+        )
+    }))
+}
+
+/// What sparse says of itself, installed where it is missing and that may be done.
+pub(super) fn sparse(session: &Session) -> Result<Option<String>> {
+    if let Some(says) = first_line("sparse")? {
+        return Ok(Some(says));
+    }
+    setup::rather_with("sparse", session.common.offline, &session.progress)?;
+    first_line("sparse")
+}
+
+/// The oldest clang that a kernel takes; empty where it takes any.
+fn least_clang(src: &Path) -> Result<String> {
     // Lines before 5.13 have no such script, and take any clang that is about.
     let script = "scripts/min-tool-version.sh";
-    let least = if src.join(script).is_file() {
-        Program::new("sh").args([script, "llvm"]).dir(src).read()?
-    } else {
-        String::new()
-    };
-    let least = least.trim();
+    if !src.join(script).is_file() {
+        return Ok(String::new());
+    }
+    let said = Program::new("sh").args([script, "llvm"]).dir(src).read()?;
+    Ok(said.trim().to_owned())
+}
+
+/// `clang`, or the newest of those with their number in the name, that is at least
+/// `least`; else what the first of them says of itself, if there is any.
+fn newest_clang(least: &str) -> Result<Result<(String, String), Option<String>>> {
     let numbered = (11..40).rev().map(|n| format!("clang-{n}"));
-    let mut found = None;
+    let mut older = None;
     for program in std::iter::once("clang".to_owned()).chain(numbered) {
         let Some(says) = first_line(&program)? else {
             continue;
@@ -27,15 +61,9 @@ pub(super) fn clang_for(src: &Path) -> Result<Result<(String, String), String>> 
         if new_enough(&says, least) {
             return Ok(Ok((program, says)));
         }
-        found.get_or_insert(says);
+        older.get_or_insert(says);
     }
-    let major = least.split('.').next().unwrap_or_default();
-    Ok(Err(match found {
-        Some(says) => format!(
-            "{says} is older than the {least} that this kernel asks for; as root: apt-get install clang-{major} (or a later one)"
-        ),
-        None => "clang is missing; as root: apt-get install clang".into(),
-    }))
+    Ok(Err(older))
 }
 
 /// Whether `clang version 14.0.6 ...` is at least `least`, `17.0.1`.
@@ -53,7 +81,7 @@ fn new_enough(says: &str, least: &str) -> bool {
 }
 
 /// First line of what a program says of itself; `None` when there is none.
-pub(super) fn first_line(program: &str) -> Result<Option<String>> {
+fn first_line(program: &str) -> Result<Option<String>> {
     if !source::has(program) {
         return Ok(None);
     }

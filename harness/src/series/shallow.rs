@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     configured::configured,
     messages::{self, Message},
-    programs::{clang_for, first_line},
+    programs::{clang, sparse},
     symbols::{self, Table},
     variants::{RENAMED, VARIANTS, Variant, WITHOUT_DEBUG_INFO},
 };
@@ -23,6 +23,7 @@ use crate::{
     config::{Fragment, depends_on},
     exec::{Output, Program, tail},
     kernel::Make,
+    session::Session,
     tree::Tree,
 };
 
@@ -80,12 +81,13 @@ impl<'a> Bench<'a> {
     /// A bench in the cache with `commit` checked out, which is any of the
     /// tree's.
     pub fn open(
-        cache: &'a Cache,
+        session: &'a Session,
         tree: &'a Tree,
         fragment: &Fragment,
         commit: &str,
         jobs: usize,
     ) -> Result<Self> {
+        let cache = &session.cache;
         let src = cache.folder(format!("src/{}", tree.slot))?.join("series");
         cache.need_space(
             if src.exists() { 500 } else { 2_500 },
@@ -99,8 +101,8 @@ impl<'a> Bench<'a> {
             fragment: fragment.with(WITHOUT_DEBUG_INFO),
             jobs,
             gcc: crate::kernel::compiler()?,
-            clang: clang_for(&src)?,
-            sparse: first_line("sparse")?,
+            clang: clang(session, &src)?,
+            sparse: sparse(session)?,
             src,
         })
     }

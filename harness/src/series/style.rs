@@ -6,27 +6,34 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 
 use super::finding::{Finding, Outcome};
-use crate::exec::{Program, describe, tail};
+use crate::{
+    exec::{Program, describe, tail},
+    project::Project,
+};
 
 const TOOL: &str = "checkpatch --strict";
 
 /// Runs the checkpatch of the tree at `src` over a patch file.
-pub fn style(src: &Path, patch: &Path) -> Result<Outcome> {
+pub fn style(src: &Path, patch: &Path, project: &Project) -> Result<Outcome> {
     let patch = patch.canonicalize()?;
-    let said = Program::new("perl")
-        .arg("scripts/checkpatch.pl")
-        .args([
-            "--strict",
-            "--terse",
-            "--showfile",
-            "--show-types",
-            "--no-summary",
-            "--color=never",
-        ])
-        .arg(&patch)
-        .dir(src)
-        .output()?;
-    let mut findings = read(&said.stdout, &patch.display().to_string());
+    let run = |places: &[&str]| {
+        Program::new("perl")
+            .arg("scripts/checkpatch.pl")
+            .args(["--strict", "--terse", "--show-types", "--no-summary"])
+            .arg("--color=never")
+            .args(places)
+            .arg(&patch)
+            .dir(src)
+            .output()
+    };
+    let said = run(&["--showfile"])?;
+    let mut findings = read(&said.stdout);
+    if findings.iter().any(|f| f.file.is_empty()) {
+        // For what is about the message it names no file, and the line that the last
+        // patch in it ended with. The lines of the mail it names when asked otherwise.
+        let name = project.name_of(&patch);
+        in_the_mail(&mut findings, &read(&run(&[])?.stdout), &name);
+    }
     // It ends with a failure exactly when it has found something.
     if findings.is_empty() != said.status.success() {
         return Ok(Outcome::Untold {
@@ -75,9 +82,22 @@ fn is_maintained(patch: &str, maintainers: &str) -> bool {
             .all(|file| folders.iter().any(|f| file.starts_with(f)))
 }
 
+/// Gives findings without a file their place in the mail `name`, from the same
+/// findings with all of their places in it.
+fn in_the_mail(findings: &mut [Finding], by_mail: &[Finding], name: &str) {
+    let mut rest = by_mail.iter();
+    for finding in findings {
+        let same = rest.find(|f| f.text == finding.text);
+        if finding.file.is_empty() {
+            name.clone_into(&mut finding.file);
+            finding.line = same.and_then(|f| f.line);
+        }
+    }
+}
+
 /// The lines of `--terse`: `net/core/dev.c:12: CHECK:TYPE: text`. What is about
-/// the message has no file, or the patch's.
-fn read(output: &str, patch: &str) -> Vec<Finding> {
+/// the message has no file.
+fn read(output: &str) -> Vec<Finding> {
     output
         .lines()
         .filter_map(|l| {
@@ -93,7 +113,7 @@ fn read(output: &str, patch: &str) -> Vec<Finding> {
                 _ => (last, None),
             };
             Some(Finding {
-                file: if file.is_empty() { patch } else { file }.to_owned(),
+                file: file.to_owned(),
                 line,
                 tool: TOOL.to_owned(),
                 text: text.to_owned(),
@@ -122,19 +142,25 @@ mod tests {
         assert!(!is_maintained(&goes, maintainers));
     }
 
-    /// Verify that a complaint is read with its place, and one about the
-    /// message with the patch for a file.
+    /// Verify that a complaint is read with its place, and one about the message
+    /// with its line in the mail.
     #[test]
     fn complaints_have_a_place() {
-        let output = "net/core/dev.c:12: WARNING:LONG_LINE: line length of 120 exceeds 100 columns\nERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)\n/p/0001-x.patch:7: WARNING:COMMIT_LOG_LONG_LINE: too long\n";
-        let read = read(output, "/p/0001-x.patch");
-        let places: Vec<_> = read.iter().map(|f| (f.file.as_str(), f.line)).collect();
+        let showfile = "net/core/dev.c:12: WARNING:LONG_LINE: line length of 120 exceeds 100 columns\n\
+                        :6000: WARNING:COMMIT_LOG_LONG_LINE: too long\n\
+                        ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)\n";
+        let mail = "/p/0001-x.patch:70: WARNING:LONG_LINE: line length of 120 exceeds 100 columns\n\
+                    /p/0001-x.patch:7: WARNING:COMMIT_LOG_LONG_LINE: too long\n\
+                    ERROR:MISSING_SIGN_OFF: Missing Signed-off-by: line(s)\n";
+        let mut found = read(showfile);
+        in_the_mail(&mut found, &read(mail), "0001-x.patch");
+        let places: Vec<_> = found.iter().map(|f| (f.file.as_str(), f.line)).collect();
         assert_eq!(
             places,
             [
                 ("net/core/dev.c", Some(12)),
-                ("/p/0001-x.patch", None),
-                ("/p/0001-x.patch", Some(7)),
+                ("0001-x.patch", Some(7)),
+                ("0001-x.patch", None),
             ]
         );
     }
