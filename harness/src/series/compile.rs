@@ -154,13 +154,15 @@ impl On<'_> {
         step: &Doing<'_>,
     ) -> Result<Outcome> {
         let tool = self.bench.tool(task.tool, task.variant);
-        match judge(task, tool.unwrap_or_default(), before, after) {
-            Outcome::Good if task.links() => {
-                step.at(format!("{}, symbols", task.check));
-                linked(&self.bench, task.variant, commit, before, after)
-            }
-            other => Ok(other),
+        let outcome = judge(task, tool.unwrap_or_default(), before, after);
+        let compiles = matches!(outcome, Outcome::Good | Outcome::Found { .. })
+            && !after.messages.iter().any(|m| m.error);
+        if !task.links() || !compiles {
+            return Ok(outcome);
         }
+        step.at(format!("{}, symbols", task.check));
+        let links = linked(&self.bench, task.variant, commit, before, after)?;
+        Ok(outcome.and(links))
     }
 
     /// Does the tasks on what is checked out: compilers side by side, as each

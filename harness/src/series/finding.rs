@@ -52,6 +52,21 @@ impl Outcome {
         }
     }
 
+    /// This and what a further look at the same came to: nothing that one of them
+    /// found is lost, and it is good only if both are.
+    #[must_use]
+    pub fn and(self, further: Self) -> Self {
+        match (self, further) {
+            (Self::Good, other) | (other, Self::Good) => other,
+            (Self::Found { mut findings }, Self::Found { findings: more }) => {
+                findings.extend(more);
+                Self::Found { findings }
+            }
+            (found @ Self::Found { .. }, _) | (_, found @ Self::Found { .. }) => found,
+            (untold @ Self::Untold { .. }, _) | (_, untold) => untold,
+        }
+    }
+
     /// What a table shows for it.
     pub fn mark(&self) -> String {
         match self {
@@ -189,5 +204,32 @@ mod tests {
         let mut checked = checked(&[("a", good())]);
         checked.missed.push("base 5.10 cannot be had".into());
         assert_eq!(checked.status(), fail::COULD_NOT_TELL);
+    }
+
+    /// Verify that of two looks at the same the worse counts, and that what both
+    /// found is kept.
+    #[test]
+    fn the_worse_of_two_looks_counts() {
+        let untold = || Outcome::Untold { why: "u".into() };
+        let here = || Outcome::NotHere { why: "n".into() };
+        let found = |texts: &[&str]| {
+            let one = |text: &&str| Finding {
+                file: "f".into(),
+                line: None,
+                tool: "t".into(),
+                text: (*text).into(),
+            };
+            Outcome::of(texts.iter().map(one).collect())
+        };
+        let ranked = [Outcome::Good, here(), untold(), found(&["x"])];
+        for (i, worse) in ranked.iter().enumerate() {
+            for other in &ranked[..=i] {
+                if other != worse || i < 3 {
+                    assert_eq!(worse.clone().and(other.clone()), *worse);
+                    assert_eq!(other.clone().and(worse.clone()), *worse);
+                }
+            }
+        }
+        assert_eq!(found(&["x"]).and(found(&["y"])), found(&["x", "y"]));
     }
 }

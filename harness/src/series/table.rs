@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::finding::{Checked, Outcome, Row};
+use super::finding::{Checked, Finding, Outcome, Row};
 
 /// How it is to look.
 #[derive(Debug, Clone, Copy)]
@@ -126,24 +126,10 @@ fn details(out: &mut String, checked: &Checked, style: Style) {
     // The same reason for every patch of a base is said once.
     let mut said: Vec<String> = Vec::new();
     for row in &checked.rows {
+        findings(out, row);
         for cell in &row.cells {
             match &cell.outcome {
-                Outcome::Good => {}
-                Outcome::Found { findings } => {
-                    for f in findings {
-                        let line = f.line.map(|l| format!(":{l}")).unwrap_or_default();
-                        let _ = writeln!(
-                            out,
-                            "{} {} {}: {}{line}: {} [{}]",
-                            row.base,
-                            name(row),
-                            cell.check,
-                            plain(&f.file),
-                            plain(&f.text),
-                            f.tool
-                        );
-                    }
-                }
+                Outcome::Good | Outcome::Found { .. } => {}
                 Outcome::Untold { why } => {
                     said.push(format!("? {} {}: {}", row.base, cell.check, plain(why)));
                 }
@@ -160,6 +146,38 @@ fn details(out: &mut String, checked: &Checked, style: Style) {
     let mut seen = std::collections::BTreeSet::new();
     for line in said.into_iter().filter(|l| seen.insert(l.clone())) {
         let _ = writeln!(out, "{line}");
+    }
+}
+
+/// What was found of a patch: what several checks found is said once.
+fn findings(out: &mut String, row: &Row) {
+    let mut found: Vec<(&Finding, Vec<&str>)> = Vec::new();
+    for cell in &row.cells {
+        let Outcome::Found { findings } = &cell.outcome else {
+            continue;
+        };
+        for finding in findings {
+            match found.iter_mut().find(|(one, _)| *one == finding) {
+                Some((_, checks)) => checks.push(&cell.check),
+                None => found.push((finding, vec![&cell.check])),
+            }
+        }
+    }
+    for (f, checks) in found {
+        let checks = match checks.as_slice() {
+            [first, rest @ ..] if rest.len() > 2 => format!("{first} and {} others", rest.len()),
+            few => few.join(", "),
+        };
+        let line = f.line.map(|l| format!(":{l}")).unwrap_or_default();
+        let _ = writeln!(
+            out,
+            "{} {} {checks}: {}{line}: {} [{}]",
+            row.base,
+            name(row),
+            plain(&f.file),
+            plain(&f.text),
+            f.tool
+        );
     }
 }
 
@@ -184,7 +202,7 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::finding::Finding, *};
+    use super::*;
 
     fn row(base: &str, number: usize, cells: Vec<(&str, Outcome)>) -> Row {
         let mut row = Row {
@@ -243,5 +261,34 @@ mod tests {
         );
         assert_eq!(text.matches("6.12 clang: clang is missing").count(), 1);
         assert!(text.ends_with("? base 7.3 cannot be had\n"), "{text}");
+    }
+
+    /// Verify that what several checks found is said once, with all of them or the
+    /// first and how many more.
+    #[test]
+    fn one_finding_is_said_once() {
+        let found = |lines: &[u32]| {
+            let one = |line: &u32| Finding {
+                file: "a.c".into(),
+                line: Some(*line),
+                tool: "gcc".into(),
+                text: "unused".into(),
+            };
+            Outcome::of(lines.iter().map(one).collect())
+        };
+        let cells = vec![
+            ("W=1", found(&[1, 2])),
+            ("A=n", found(&[2, 1])),
+            ("B=n", Outcome::Good),
+            ("C=n", found(&[1])),
+            ("D=n", found(&[1])),
+        ];
+        let mut out = String::new();
+        findings(&mut out, &row("6.12", 1, cells));
+        assert_eq!(
+            out,
+            "6.12 1/2 W=1 and 3 others: a.c:1: unused [gcc]\n\
+             6.12 1/2 W=1, A=n: a.c:2: unused [gcc]\n"
+        );
     }
 }
