@@ -213,6 +213,17 @@ pub(crate) fn rather_with(package: &str, offline: bool, progress: &Progress) -> 
     Ok(())
 }
 
+/// The packages that apt here offers whose names begin so; none where there is no apt.
+pub(crate) fn offered(begins: &str) -> Result<Vec<String>> {
+    if !source::has("apt-cache") {
+        return Ok(Vec::new());
+    }
+    let said = Program::new("apt-cache")
+        .args(["pkgnames", begins])
+        .read()?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
+
 fn may_install(offline: bool) -> bool {
     nix::unistd::geteuid().is_root() && !offline && source::has("apt-get")
 }

@@ -28,6 +28,9 @@ pub struct Concern {
     pub own: Vec<String>,
     /// Those, and some that include a changed header.
     pub all: Vec<String>,
+    /// Those whose sources any patch of the series changes: what is compiled after one
+    /// patch is then what is needed before the next.
+    pub series: Vec<String>,
 }
 
 /// Works out what a patch concerns.
@@ -38,12 +41,14 @@ pub fn of(patch: &Patch, applied: &Applied, tree: &Tree) -> Result<Concern> {
         .iter()
         .filter(|f| f.ends_with(".h") && in_kernel(f))
         .collect();
+    let mut series: Vec<String> = own.clone();
+    for other in &applied.patches {
+        series.extend(objects(&other.files));
+    }
+    series.sort();
+    series.dedup();
     if own.is_empty() && !headers.is_empty() {
-        for other in &applied.patches {
-            own.extend(objects(&other.files));
-        }
-        own.sort();
-        own.dedup();
+        own.clone_from(&series);
     }
     let mut all = own.clone();
     for header in headers {
@@ -51,7 +56,7 @@ pub fn of(patch: &Patch, applied: &Applied, tree: &Tree) -> Result<Concern> {
         more.retain(|o| !all.contains(o));
         all.extend(more.into_iter().take(FOR_A_HEADER));
     }
-    Ok(Concern { own, all })
+    Ok(Concern { own, all, series })
 }
 
 fn in_kernel(file: &str) -> bool {

@@ -20,12 +20,15 @@ pub(super) fn clang(session: &Session, src: &Path) -> Result<Result<(String, Str
             "clang is missing; as root: apt-get install clang".into()
         ));
     };
-    let package = format!("clang-{}", least.split('.').next().unwrap_or_default());
-    setup::rather_with(&package, session.common.offline, &session.progress)?;
+    let package = package_for(&least, &setup::offered("clang-")?);
+    if let Some(package) = &package {
+        setup::rather_with(package, session.common.offline, &session.progress)?;
+    }
     Ok(newest_clang(&least)?.map_err(|_| {
-        format!(
-            "{older} is older than the {least} that this kernel asks for; as root: apt-get install {package} (or a later one)"
-        )
+        let remedy = package.map_or("apt here offers none".into(), |package| {
+            format!("as root: apt-get install {package}")
+        });
+        format!("{older} is older than the {least} that this kernel asks for; {remedy}")
     }))
 }
 
@@ -64,6 +67,18 @@ fn newest_clang(least: &str) -> Result<Result<(String, String), Option<String>>>
         older.get_or_insert(says);
     }
     Ok(Err(older))
+}
+
+/// The oldest of the packages `clang-19`... that is new enough: what is newer than
+/// that, a kernel of its day was not tried with.
+fn package_for(least: &str, offered: &[String]) -> Option<String> {
+    let number = |package: &str| package.strip_prefix("clang-")?.parse::<u32>().ok();
+    let least: u32 = least.split('.').next()?.parse().ok()?;
+    offered
+        .iter()
+        .filter(|package| number(package).is_some_and(|n| n >= least))
+        .min_by_key(|package| number(package))
+        .cloned()
 }
 
 /// Whether `clang version 14.0.6 ...` is at least `least`, `17.0.1`.
@@ -109,5 +124,24 @@ mod tests {
             "9.0.0"
         ));
         assert!(new_enough(says, ""));
+    }
+
+    /// Verify that of the packages the oldest that will do is taken, and no other
+    /// whose name begins alike.
+    #[test]
+    fn package_is_the_least_that_will_do() {
+        let offered = [
+            "clang-22",
+            "clang-19-doc",
+            "clang-16",
+            "clang-19",
+            "clang-format",
+        ];
+        let offered = offered.map(str::to_owned);
+        let package = |least| package_for(least, &offered);
+        assert_eq!(package("17.0.1").as_deref(), Some("clang-19"));
+        assert_eq!(package("16.0.0").as_deref(), Some("clang-16"));
+        assert_eq!(package("23.0.0"), None);
+        assert_eq!(package(""), None);
     }
 }

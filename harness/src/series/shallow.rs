@@ -101,8 +101,9 @@ impl<'a> Bench<'a> {
             fragment: fragment.with(WITHOUT_DEBUG_INFO),
             jobs,
             gcc: crate::kernel::compiler()?,
-            clang: clang(session, &src)?,
+            // First, as it brings apt's lists up to date.
             sparse: sparse(session)?,
+            clang: clang(session, &src)?,
             src,
         })
     }
