@@ -21,8 +21,9 @@ pub const SUBJECT: &str = "taking upstream's helper out";
 /// What has to do with the helper has one of these in its name, in whatever case.
 const NAMES: [&str; 3] = ["redirect_peer", "get_peer_dev", "BPF_F_PEER"];
 
-/// Words that look like it and are somebody else's.
-const FOREIGN: &[(&str, &str)] = &[("DRBD_ADM_GET_PEER_DEVICES", "a netlink operation of drbd")];
+/// Words that look like it and are somebody else's: what is in them, in whatever case,
+/// and in the paths of the files where they are.
+const FOREIGN: &[(&str, &str)] = &[("get_peer_devices", "drbd")];
 
 /// What may hold the helper's place in a list without ids.
 const PLACEHOLDER: &str = "unused_155";
@@ -91,11 +92,16 @@ fn left(hits: &str) -> Vec<Finding> {
             let place = fields.next().unwrap_or_default();
             let line = fields.next().and_then(|n| n.parse().ok());
             let word = fields.next().unwrap_or(hit);
-            if FOREIGN.iter().any(|(name, _)| *name == word) {
+            let file = place.split_once(':').map_or(place, |(_, f)| f);
+            let lower = word.to_ascii_lowercase();
+            if FOREIGN
+                .iter()
+                .any(|(part, whose)| lower.contains(part) && file.contains(whose))
+            {
                 return None;
             }
             Some(Finding {
-                file: place.split_once(':').map_or(place, |(_, f)| f).to_owned(),
+                file: file.to_owned(),
                 line,
                 tool: "git grep".into(),
                 text: format!("{word} is left"),
@@ -184,7 +190,10 @@ mod tests {
     }
 
     const WITH: (&str, &str) = (UAPI, "\tFN(redirect_peer, 155, ##ctx)\n");
-    const DRBD: (&str, &str) = ("drivers/x.c", "GENL_op(DRBD_ADM_GET_PEER_DEVICES, 1)\n");
+    const DRBD: (&str, &str) = (
+        "include/linux/drbd_genl.h",
+        "GENL_op(DRBD_ADM_GET_PEER_DEVICES, drbd_nl_get_peer_devices_dumpit)\n",
+    );
 
     /// Verify that what is left is found with file, line and word, in any case and
     /// in any file, and that the names of others are not.
@@ -200,9 +209,10 @@ mod tests {
                 DRBD,
                 ("a:b.c", "x\ny = bpf_f_peer | 1;\n"),
                 (
-                    "n.c",
-                    "\0 drbd_get_peer_devices, DRBD_ADM_GET_PEER_DEVICES2\n",
+                    "drivers/block/drbd/d.c",
+                    "drbd_get_peer_dev, redirect_peer\n",
                 ),
+                ("n.c", "\0 drbd_get_peer_devices\n"),
             ],
         );
         let Outcome::Found { findings } = traces(&repo, &upstream, &dirty).unwrap() else {
@@ -216,8 +226,13 @@ mod tests {
             seen,
             [
                 ("a:b.c", Some(2), "bpf_f_peer is left"),
+                (
+                    "drivers/block/drbd/d.c",
+                    Some(1),
+                    "drbd_get_peer_dev is left"
+                ),
+                ("drivers/block/drbd/d.c", Some(1), "redirect_peer is left"),
                 ("n.c", Some(1), "drbd_get_peer_devices is left"),
-                ("n.c", Some(1), "DRBD_ADM_GET_PEER_DEVICES2 is left"),
             ]
         );
     }
