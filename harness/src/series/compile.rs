@@ -14,7 +14,7 @@ use super::{
     concern::Concern,
     finding::{Outcome, Row},
     linked::linked,
-    messages::brought,
+    messages::{Message, brought},
     shallow::{Bench, Built, Tool},
     variants::{VARIANTS, Variant},
 };
@@ -234,6 +234,14 @@ fn compiler<'a>(
     (task, ready.as_ref().err().cloned())
 }
 
+/// Whether a tool looks no further after an error. sparse does until it has seen 100.
+fn gives_up(tool: Tool, error: &Message) -> bool {
+    match tool {
+        Tool::Compiler => true,
+        Tool::Sparse => error.text.contains("too many errors"),
+    }
+}
+
 /// What a task came to, from what was printed before the patch and after it.
 fn judge(task: &Task<'_>, tool: &str, before: &Built, after: &Built) -> Outcome {
     let findings = brought(&before.messages, &after.messages, tool);
@@ -245,7 +253,11 @@ fn judge(task: &Task<'_>, tool: &str, before: &Built, after: &Built) -> Outcome 
             why: format!("make fails, and no message says why: {}", after.broken),
         };
     }
-    if let Some(error) = after.messages.iter().find(|m| m.error) {
+    if let Some(error) = after
+        .messages
+        .iter()
+        .find(|m| m.error && gives_up(task.tool, m))
+    {
         return Outcome::Untold {
             why: format!(
                 "{tool} gives up already before the patch: {}:{}: {}",
@@ -266,7 +278,6 @@ fn judge(task: &Task<'_>, tool: &str, before: &Built, after: &Built) -> Outcome 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::series::messages::Message;
 
     fn built(texts: &[(&str, bool)]) -> Built {
         Built {
@@ -299,6 +310,18 @@ mod tests {
         let quiet = built(&[]);
         let warns = built(&[("unused", false)]);
         let fails = built(&[("undeclared", true)]);
+        let sparse = Task {
+            tool: Tool::Sparse,
+            check: "sparse",
+            variant: task.variant,
+            ..task
+        };
+        let stops = built(&[("too many errors", true)]);
+        assert_eq!(judge(&sparse, "s", &fails, &fails), Outcome::Good);
+        for (before, after) in [(&quiet, &fails), (&stops, &stops)] {
+            let outcome = judge(&sparse, "s", before, after);
+            assert_ne!(outcome, Outcome::Good);
+        }
         let judge = |before: &Built, after: &Built| judge(&task, "gcc", before, after);
         assert_eq!(judge(&quiet, &quiet), Outcome::Good);
         assert_eq!(judge(&warns, &warns), Outcome::Good);

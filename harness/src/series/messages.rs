@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What compilers, sparse and kernel-doc print, and which of it a patch brought.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -53,15 +53,15 @@ fn parse_line(line: &str) -> Option<Message> {
     })
 }
 
-/// What is in `after` more often than in `before`, as findings of `tool`. Lines
-/// move, so a message is the same as one with its file and text.
+/// What is in more places in `after` than in `before`, as findings of `tool`. Lines
+/// move, so a message is the same as one with its file and text. One place is one
+/// message, however many objects include it: how many make compiles at a time varies.
 pub fn brought(before: &[Message], after: &[Message], tool: &str) -> Vec<Finding> {
     let mut known: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for m in before {
+    for m in places(before) {
         *known.entry((&m.file, &m.text)).or_default() += 1;
     }
-    after
-        .iter()
+    places(after)
         .filter(
             |m| match known.get_mut(&(m.file.as_str(), m.text.as_str())) {
                 Some(n) if *n > 0 => {
@@ -78,6 +78,14 @@ pub fn brought(before: &[Message], after: &[Message], tool: &str) -> Vec<Finding
             text: m.text.clone(),
         })
         .collect()
+}
+
+/// The first message of each place.
+fn places(messages: &[Message]) -> impl Iterator<Item = &Message> {
+    let mut seen = BTreeSet::new();
+    messages
+        .iter()
+        .filter(move |m| seen.insert((&m.file, m.line, &m.text)))
 }
 
 #[cfg(test)]
@@ -130,5 +138,7 @@ make[5]: *** [../scripts/Makefile.build:243: net/core/filter.o] Error 1
         let found = brought(&[at(1)], &[at(9), at(20)], "gcc");
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].line, Some(20));
+        // A header's, said for one object more.
+        assert_eq!(brought(&[at(1)], &[at(9), at(9)], "gcc"), []);
     }
 }
