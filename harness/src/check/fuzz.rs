@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{cargo, number_before, readers::Readers};
+use super::{cargo, count::number_before, readers::Readers};
 use crate::{
     damage::{Damage, SEED},
     disturb::Came,

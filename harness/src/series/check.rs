@@ -2,7 +2,7 @@
 //! `series check`: every patch of a series, judged by what reviewers and the
 //! build robots of the lists would hold against it.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, path::Path};
 
 use anyhow::{Result, bail};
 
@@ -20,17 +20,18 @@ use super::{
     whole::Whole,
 };
 use crate::{
-    cli::SeriesArgs, config::Fragment, exec::tail, fail, machine, session::Session, tree::Tree,
+    cli::{SeriesArgs, Source},
+    config::Fragment,
+    exec::tail,
+    fail, machine,
+    session::Session,
+    tree::Tree,
 };
 
 /// Checks the series of every base named, prints the table, gives the exit status.
 pub fn check(request: &SeriesArgs) -> Result<u8> {
     let session = Session::open(&request.common)?;
-    let mut checked = Checked::default();
-    for tree in session.trees(&request.source)? {
-        checked.rows.extend(one_base(&session, request, &tree)?);
-    }
-    checked.missed = session.missed().iter().map(ToString::to_string).collect();
+    let checked = of(&session, &request.source, request.quick)?;
     session.progress.save(&session.cache)?;
     if request.common.json {
         println!("{}", serde_json::to_string_pretty(&checked)?);
@@ -44,10 +45,28 @@ pub fn check(request: &SeriesArgs) -> Result<u8> {
     Ok(checked.status())
 }
 
-fn one_base(session: &Session, request: &SeriesArgs, tree: &Tree) -> Result<Vec<Row>> {
+/// Checks the series of every tree of `source`; `quick` leaves out what builds whole
+/// kernels and boots them.
+pub fn of(session: &Session, source: &Source, quick: bool) -> Result<Checked> {
+    let mut checked = Checked::default();
+    for tree in session.trees(source)? {
+        let series = source.series.as_deref();
+        checked
+            .rows
+            .extend(one_base(session, series, quick, &tree)?);
+    }
+    checked.missed = session.missed().iter().map(ToString::to_string).collect();
+    Ok(checked)
+}
+
+fn one_base(
+    session: &Session,
+    series: Option<&Path>,
+    quick: bool,
+    tree: &Tree,
+) -> Result<Vec<Row>> {
     let line = &tree.base.line;
     let step = session.progress.begin("series", line);
-    let series = request.source.series.as_deref();
     let applied = match commits::apply_each(tree, &session.project, series) {
         Ok(applied) => applied,
         Err(error) if fail::status(&error) == fail::REQUEST => {
@@ -59,7 +78,7 @@ fn one_base(session: &Session, request: &SeriesArgs, tree: &Tree) -> Result<Vec<
     let mut rows = Vec::new();
     if !applied.patches.is_empty() || applied.strip.is_some() {
         rows = patches(session, tree, &applied)?;
-        if !request.quick {
+        if !quick {
             boots(session, tree, &applied, &mut rows)?;
         }
     }
