@@ -14,13 +14,41 @@ use crate::{
 
 /// Boots one kernel, has the guest do it, and prints the verdict and the figures.
 pub fn stress(request: &cli::Stress) -> Result<u8> {
-    let one = &request.one;
-    let start = std::time::Instant::now();
+    let common = &request.one.common;
     // Before anything that can fail.
     if let Some(dir) = &request.results {
         report::clear(dir)?;
     }
-    let session = Session::open(&one.common)?;
+    let session = Session::open(common)?;
+    let results = collect(&session, request)?;
+    session.progress.save(&session.cache)?;
+    if let Some(dir) = &request.results {
+        report::write_all(&results, dir)?;
+    }
+    if common.json {
+        println!("{}", serde_json::to_string_pretty(&results)?);
+    } else {
+        println!("{}", report::table(&results, false, common.verbose));
+        for metric in results.runs.iter().flat_map(|r| &r.metrics) {
+            println!("{:>10} {:<8} {}", metric.value, metric.unit, metric.name);
+        }
+        println!(
+            "seed {}: it has the same rounds again, which the kernel log names: what happens, in which order, over which \
+             devices, and how many packets are sent before and meanwhile; what a packet meets is chance",
+            request.seed
+        );
+    }
+    Ok(if results.is_good() {
+        fail::GOOD
+    } else {
+        fail::BAD
+    })
+}
+
+/// Boots the kernel and has the guest do it: what came of it.
+pub fn collect(session: &Session, request: &cli::Stress) -> Result<results::Results> {
+    let one = &request.one;
+    let start = std::time::Instant::now();
     let vng = session.virtme_ng()?;
     let guest = Guest::build(&session.project, one.common.offline, &session.progress)?;
     let words: Vec<String> = ["stress", "--seed"]
@@ -75,8 +103,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         background: false,
     };
     let run = run::run(&job, &session.progress)?;
-    session.progress.save(&session.cache)?;
-    let results = results::Results {
+    Ok(results::Results {
         version: results::VERSION,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
         started: std::time::SystemTime::now()
@@ -93,27 +120,6 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
         // One case does not show what all of them need.
         findings: Vec::new(),
         patches: BTreeMap::new(),
-    };
-    if let Some(dir) = &request.results {
-        report::write_all(&results, dir)?;
-    }
-    if one.common.json {
-        println!("{}", serde_json::to_string_pretty(&results)?);
-    } else {
-        println!("{}", report::table(&results, false, one.common.verbose));
-        for metric in results.runs.iter().flat_map(|r| &r.metrics) {
-            println!("{:>10} {:<8} {}", metric.value, metric.unit, metric.name);
-        }
-        println!(
-            "seed {}: it has the same rounds again, which the kernel log names: what happens, in which order, over which \
-             devices, and how many packets are sent before and meanwhile; what a packet meets is chance",
-            request.seed
-        );
-    }
-    Ok(if results.is_good() {
-        fail::GOOD
-    } else {
-        fail::BAD
     })
 }
 

@@ -8,11 +8,12 @@ use protocol::Arm;
 
 use super::{Count, at_once};
 use crate::{
-    cli::{ArmFlag, Common, Verify},
+    cli::{ArmFlag, Common, One, Source, Stress, Verify},
     mutate, report,
     results::Results,
     scratch::Scratch,
     session::{DEFAULT_BASE, Session},
+    stress,
     verdict::Verdict,
     verify,
 };
@@ -61,6 +62,18 @@ pub(super) fn kernels(session: &mut Session, common: &Common, count: &mut Count)
     for line in other {
         println!("     {line}");
     }
+    let storm = storm(common);
+    let results = stress::collect(session, &storm).context("packets while things come and go")?;
+    count.one(
+        &format!(
+            "{} packets while devices, namespaces and programs come and go: --seed {}",
+            storm.packets, storm.seed
+        ),
+        results.is_good(),
+    );
+    if !results.is_good() {
+        println!("{}", report::table(&results, false, false));
+    }
     for mutation in mutate::mutations(session, DEFAULT_BASE)? {
         let came = mutate::try_one(session, &request, &mutation)?;
         count.one(
@@ -77,6 +90,22 @@ pub(super) fn kernels(session: &mut Session, common: &Common, count: &mut Count)
         }
     }
     Ok(())
+}
+
+/// As much of a storm as meets every event over every pair by every hook; the debug
+/// flavor, which finds more, takes minutes to build.
+fn storm(common: &Common) -> Stress {
+    Stress {
+        one: One {
+            source: Source::of_base(DEFAULT_BASE),
+            arm: ArmFlag::Patched,
+            flavor: Some("default".into()),
+            common: common.clone(),
+        },
+        seed: ORDER,
+        packets: 120_000,
+        results: None,
+    }
 }
 
 /// The order of the cases that is tried besides the usual one.

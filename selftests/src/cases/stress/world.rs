@@ -38,8 +38,7 @@ impl World {
         };
         let t = Topology::with_wire(Pair::Veth, pair, Ip::V4)?;
         let by_tcx = hook == Hook::Tcx;
-        let program = if by_tcx { "peer_tcx" } else { "peer" };
-        let there = Redirect::to(program, t.dst_fwd)?;
+        let there = Redirect::to("peer", t.dst_fwd)?;
         let attached = if by_tcx {
             there.at_tcx_ingress(&t.fwd, t.src_fwd)?
         } else {
@@ -48,8 +47,8 @@ impl World {
         Ok(Self {
             pair,
             elsewhere: without_ipv6("ns_elsewhere")?,
-            back: Redirect::to(program, t.dst_dev)?,
-            bad: Redirect::to(program, 0x7fff_fff0)?,
+            back: Redirect::to("peer", t.dst_dev)?,
+            bad: Redirect::to("peer", 0x7fff_fff0)?,
             there,
             attached,
             t,
