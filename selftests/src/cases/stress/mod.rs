@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use protocol::reason;
 
 use self::{
-    schedule::{Round, schedule},
+    schedule::{Event, Round, schedule},
     world::World,
 };
 use super::Case;
@@ -40,6 +40,8 @@ pub(crate) const NAME: &str = "stress";
 const PROTOCOL: u16 = 0x88b5;
 /// Packets that arrive: there is no handler for their protocol, or it is off.
 const ARRIVED: [&str; 2] = ["UNHANDLED_PROTO", "IPV6DISABLED"];
+/// What the bound on the loop drops.
+const LOOPED: &str = "TC_REDIRECT_LOOP";
 /// What says nothing.
 const NO_REASON: &str = "NOT_SPECIFIED";
 /// Fewer than the backlog of a CPU holds.
@@ -165,7 +167,7 @@ fn burst(
             .collect();
         begun.wait();
         let taken_before = taken(&world.t);
-        let done = world.happens(round.event, round.pause);
+        let done = world.happens(round.event, round.pause, frame);
         let meanwhile = taken(&world.t)? - taken_before?;
         done?;
         for thread in threads {
@@ -253,8 +255,8 @@ impl Scale {
     }
 }
 
-/// Fails when nothing arrived, or nothing was lost, or something was done while
-/// nobody sent anything.
+/// Fails when nothing arrived, or nothing was lost, or nothing went round in a loop,
+/// or something was done while nobody sent anything.
 fn was_a_storm(tally: &Tally) -> Verdict {
     let arrived: u64 = ARRIVED.iter().filter_map(|r| tally.freed.get(*r)).sum();
     let has_reasons = tally.freed.keys().any(|r| !r.starts_with("reason "));
@@ -263,6 +265,18 @@ fn was_a_storm(tally: &Tally) -> Verdict {
             reason::WRONG_COUNT,
             format!(
                 "expected some frames to arrive and some to be dropped, got {:?}",
+                tally.freed
+            ),
+        ));
+    }
+    if has_reasons
+        && tally.done.contains_key(Event::Loop.name())
+        && !tally.freed.contains_key(LOOPED)
+    {
+        return Err(failed(
+            reason::WRONG_COUNT,
+            format!(
+                "expected some frames to be dropped as they went round, got {:?}",
                 tally.freed
             ),
         ));
@@ -307,5 +321,10 @@ mod tests {
         assert!(was_a_storm(&tally(0, 5, 1)).is_err());
         assert!(was_a_storm(&tally(5, 0, 1)).is_err());
         assert!(was_a_storm(&tally(5, 5, 0)).is_err());
+        let mut looped = tally(5, 5, 1);
+        looped.done.insert(Event::Loop.name(), 1);
+        assert!(was_a_storm(&looped).is_err());
+        looped.freed.insert(LOOPED.into(), 1);
+        assert!(was_a_storm(&looped).is_ok());
     }
 }

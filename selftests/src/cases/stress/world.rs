@@ -11,6 +11,7 @@ use crate::{
     fail::{LONG, Stop},
     link::{self, End, Pair},
     netns::{self, Netns},
+    probe::Sender,
     topology::{Ip, MAC_DST, MAC_DST_FWD, Topology},
 };
 
@@ -24,7 +25,12 @@ pub(super) struct World {
     there: Redirect,
     back: Redirect,
     bad: Redirect,
+    /// What is sent while the storm's own senders may be done with their burst.
+    sender: Sender,
 }
+
+/// Frames that are sent into a loop, so that none goes by in between two packets.
+const LOOPED: u64 = 16;
 
 impl World {
     /// Makes it, as far as this kernel has it: veth and clsact where it is too
@@ -45,6 +51,7 @@ impl World {
             there.at_ingress(&t.fwd, t.src_fwd)?
         };
         Ok(Self {
+            sender: Sender::new(&t.src, t.src_dev)?,
             pair,
             elsewhere: without_ipv6("ns_elsewhere")?,
             back: Redirect::to("peer", t.dst_dev)?,
@@ -56,7 +63,8 @@ impl World {
     }
 
     /// Does something, and undoes it: the next burst finds everything in order.
-    pub(super) fn happens(&mut self, event: Event, pause: Duration) -> Result<()> {
+    /// `frame` is what the storm is made of.
+    pub(super) fn happens(&mut self, event: Event, pause: Duration, frame: &[u8]) -> Result<()> {
         let rest = || thread::sleep(pause);
         let (host_end, peer) = (self.t.dst_fwd, self.t.dst_dev);
         let take_down = |ns: &Netns, index| {
@@ -103,11 +111,12 @@ impl World {
                     (&self.t.dst, self.back.at_ingress(&self.t.dst, peer)?),
                     (&self.t.fwd, self.there.at_ingress(&self.t.fwd, host_end)?),
                 ];
+                let sent = self.sender.send_each(frame, LOOPED);
                 rest();
                 for (ns, filter) in &mut ends {
                     ns.enter(|| filter.detach())?;
                 }
-                Ok(())
+                sent
             }
             Event::BadTarget => {
                 self.replace_by(Program::Bad)?;
