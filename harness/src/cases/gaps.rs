@@ -88,22 +88,14 @@ pub(super) fn unknown(cases: &[CaseInfo], mutations: &[Mutation]) -> Result<()> 
 
 #[cfg(test)]
 mod tests {
-    use protocol::Expectation;
-
     use super::*;
-    use crate::cases::made_up::{case, mutation};
+    use crate::cases::made_up::{case, mutation, skipped_on};
 
     /// Verify that a case that no mutation makes fail is named, and one that
     /// need not pass is not.
     #[test]
     fn cases_that_were_never_seen_to_fail() {
-        let mut skipped = case("c", &[]);
-        skipped.expectations.push(Expectation {
-            arm: None,
-            bases: vec![DEFAULT_BASE.into()],
-            expect: Expect::Skip,
-            why: "w".into(),
-        });
+        let skipped = skipped_on("c", &[], DEFAULT_BASE);
         let cases = [case("a", &[]), case("b", &[]), skipped];
         let mut mutations = vec![mutation("R1", "a*")];
         let bases = [DEFAULT_BASE.to_owned(), "7.3".to_owned()];
@@ -124,15 +116,8 @@ mod tests {
     /// which is declared not to have it has no case that proves it.
     #[test]
     fn each_base_has_its_proof() {
-        let on = |base: &str| Expectation {
-            arm: None,
-            bases: vec![base.into()],
-            expect: Expect::Skip,
-            why: "w".into(),
-        };
         let bases = ["5.10".to_owned(), "6.12".to_owned()];
-        let mut one = case("a", &["R1"]);
-        one.expectations.push(on("5.10"));
+        let one = skipped_on("a", &["R1"], "5.10");
         let missing = without_a_case(&[one], &bases);
         let of = |what: &str| missing.iter().any(|m| m.starts_with(what));
         assert!(of("nothing proves R1 on 5.10"));

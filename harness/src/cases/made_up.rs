@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use protocol::CaseInfo;
+use protocol::{CaseInfo, Expect, Expectation};
 
 use crate::{mutate::Mutation, session::DEFAULT_BASE};
 
@@ -15,6 +15,20 @@ pub(super) fn case(name: &str, proves: &[&str]) -> CaseInfo {
         expectations: vec![],
         deadline_ms: 1,
         waits_ms: 0,
+    }
+}
+
+/// One that a base cannot run, on any arm.
+pub(super) fn skipped_on(name: &str, proves: &[&str], base: &str) -> CaseInfo {
+    let expectation = Expectation {
+        arm: None,
+        bases: vec![base.into()],
+        expect: Expect::Skip,
+        why: "w".into(),
+    };
+    CaseInfo {
+        expectations: vec![expectation],
+        ..case(name, proves)
     }
 }
 

@@ -129,7 +129,7 @@ fn seen_to_fail_by(case: &CaseInfo, mutations: &[Mutation]) -> String {
 mod tests {
     use super::*;
     use crate::cases::{
-        made_up::{case, mutation},
+        made_up::{case, mutation, skipped_on},
         row::rows,
     };
 
@@ -151,13 +151,7 @@ mod tests {
     /// other lines with their line, and with what it does where it does not pass.
     #[test]
     fn what_is_said_of_a_case() {
-        let mut skipped = case("c", &[]);
-        skipped.expectations.push(Expectation {
-            arm: None,
-            bases: vec![DEFAULT_BASE.into()],
-            expect: Expect::Skip,
-            why: "w".into(),
-        });
+        let skipped = skipped_on("c", &[], DEFAULT_BASE);
         let mut others = mutation("R1", "?");
         others.base = "7.3".into();
         let mutations = [mutation("R1", "a*"), others];

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Changed whenever a saved [`Built`] would mean something else.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 
 /// What became of a list of objects.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

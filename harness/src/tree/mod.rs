@@ -60,6 +60,17 @@ fn known_version(repo: &Repo, commit: &str) -> Result<Option<String>> {
 }
 
 impl Tree {
+    fn new(repo: Repo, base: Base, version: String, commit: String, slot: String) -> Self {
+        Self {
+            repo,
+            base,
+            version,
+            commit,
+            slot,
+            refused: Vec::new(),
+        }
+    }
+
     /// The same repository at another commit, which may be of another version.
     pub fn at(&self, project: &Project, commit: &str) -> Result<Self> {
         let version = known_version(&self.repo, commit)?
@@ -251,14 +262,8 @@ mod tests {
             let repo = Repo::open(&self.dir.path().join("repo")).unwrap();
             let commit = repo.import(&at, version).unwrap();
             let cache = Cache::open(&self.dir.path().join("cache")).unwrap();
-            let tree = Tree {
-                repo,
-                base: nearest(&self.project, version).unwrap(),
-                version: version.to_owned(),
-                commit,
-                slot: "tree".into(),
-                refused: Vec::new(),
-            };
+            let base = nearest(&self.project, version).unwrap();
+            let tree = Tree::new(repo, base, version.to_owned(), commit, "tree".into());
             let progress = Progress::new(&cache, true);
             tree.fitted(&self.project, None, &progress).unwrap()
         }

@@ -58,14 +58,13 @@ fn from_package(
         ));
     }
     step.done(cached);
-    Ok(Tree {
+    Ok(Tree::new(
         repo,
-        base: base.clone(),
+        base.clone(),
         version,
         commit,
-        slot: base.line.clone(),
-        refused: Vec::new(),
-    })
+        base.line.clone(),
+    ))
 }
 
 fn import(
@@ -107,14 +106,7 @@ fn from_tarball(
     step.done(cached);
     let version = version_at(&repo, &commit)?;
     let base = nearest(project, &version)?;
-    Ok(Tree {
-        repo,
-        base,
-        version,
-        commit,
-        slot,
-        refused: Vec::new(),
-    })
+    Ok(Tree::new(repo, base, version, commit, slot))
 }
 
 fn from_git(
@@ -183,14 +175,7 @@ fn from_git(
     let base = nearest(project, &version)?;
     repo.set_ref("refs/heads/base", &commit)?;
     step.done(true);
-    Ok(Tree {
-        repo,
-        base,
-        version,
-        commit,
-        slot,
-        refused: Vec::new(),
-    })
+    Ok(Tree::new(repo, base, version, commit, slot))
 }
 
 fn version_at(repo: &Repo, commit: &str) -> Result<String> {
