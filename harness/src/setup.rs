@@ -202,7 +202,7 @@ pub(crate) fn also(needs: &[Need], offline: bool, progress: &Progress) -> Result
 
 /// The same for a package that a command can do without: installed where that may
 /// be done, and what hinders it is said. Whoever needs it looks for itself.
-pub(crate) fn rather_with(package: &str, offline: bool, progress: &Progress) -> Result<()> {
+pub(crate) fn install_if_possible(package: &str, offline: bool, progress: &Progress) -> Result<()> {
     if !may_install(offline) {
         return Ok(());
     }

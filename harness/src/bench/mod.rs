@@ -19,6 +19,7 @@ mod expected;
 mod figures;
 mod functions;
 mod itself;
+mod itself_table;
 mod latency;
 mod letter;
 mod load;

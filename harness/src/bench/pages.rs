@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use super::{
     document::measured,
     effect,
-    itself::{self, Itself},
+    itself::Itself,
+    itself_table,
     latency::Point,
     load::Load,
     native::{self, Native},
@@ -98,7 +99,7 @@ pub fn write_self(selves: &[Itself], to: &Path) -> Result<()> {
             out,
             "\n{}\n{}",
             measured(found.started, found.seconds, &found.machine),
-            itself::text(found)
+            itself_table::text(found)
         );
     }
     write_whole(&to.join("speed.md"), out.as_bytes())
@@ -124,7 +125,7 @@ pub fn write_readme(found: &Itself, readme: &Path) -> Result<()> {
         &text::utc(found.started)[..10],
         text::markdown(&found.source),
         text::count(found.cases(), "case"),
-        itself::rows(found)
+        itself_table::rows(found)
     );
     write_whole(readme, made.as_bytes())
 }
@@ -165,7 +166,7 @@ mod tests {
     fn figures_in_the_readme() {
         let dir = tempfile::tempdir().unwrap();
         let readme = dir.path().join("README.md");
-        let found = itself::tests::sample();
+        let found = itself_table::tests::sample();
         fs::write(
             &readme,
             format!("before\n{BEGIN}\n| stale |\n{END}\nafter\n"),

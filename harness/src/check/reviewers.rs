@@ -7,7 +7,7 @@ use super::Count;
 use crate::{
     cli::Source,
     series::{
-        check::of,
+        check::checked,
         finding::{Checked, Outcome},
         table::{Style, table},
     },
@@ -16,7 +16,7 @@ use crate::{
 
 /// Checks the default base's series and counts each check of each patch.
 pub(super) fn reviewers(session: &Session, count: &mut Count) -> Result<()> {
-    let checked = of(session, &Source::of_base(DEFAULT_BASE), true)?;
+    let checked = checked(session, &Source::of_base(DEFAULT_BASE), true)?;
     let style = Style {
         colour: false,
         verbose: false,

@@ -31,7 +31,7 @@ use crate::{
 /// Checks the series of every base named, prints the table, gives the exit status.
 pub fn check(request: &SeriesArgs) -> Result<u8> {
     let session = Session::open(&request.common)?;
-    let checked = of(&session, &request.source, request.quick)?;
+    let checked = checked(&session, &request.source, request.quick)?;
     session.progress.save(&session.cache)?;
     if request.common.json {
         println!("{}", serde_json::to_string_pretty(&checked)?);
@@ -47,7 +47,7 @@ pub fn check(request: &SeriesArgs) -> Result<u8> {
 
 /// Checks the series of every tree of `source`; `quick` leaves out what builds whole
 /// kernels and boots them.
-pub fn of(session: &Session, source: &Source, quick: bool) -> Result<Checked> {
+pub fn checked(session: &Session, source: &Source, quick: bool) -> Result<Checked> {
     let mut checked = Checked::default();
     for tree in session.trees(source)? {
         let series = source.series.as_deref();

@@ -22,7 +22,7 @@ pub(super) fn clang(session: &Session, src: &Path) -> Result<Result<(String, Str
     };
     let package = package_for(&least, &setup::offered("clang-")?);
     if let Some(package) = &package {
-        setup::rather_with(package, session.common.offline, &session.progress)?;
+        setup::install_if_possible(package, session.common.offline, &session.progress)?;
     }
     Ok(newest_clang(&least)?.map_err(|_| {
         let remedy = package.map_or("apt here offers none".into(), |package| {
@@ -37,7 +37,7 @@ pub(super) fn sparse(session: &Session) -> Result<Option<String>> {
     if let Some(says) = first_line("sparse")? {
         return Ok(Some(says));
     }
-    setup::rather_with("sparse", session.common.offline, &session.progress)?;
+    setup::install_if_possible("sparse", session.common.offline, &session.progress)?;
     first_line("sparse")
 }
 
