@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where a run took place: a figure without its machine is no figure.
+//! Where and when a run took place: a figure without its machine is no figure.
 
-use std::fs;
+use std::{fs, time::SystemTime};
 
 use crate::{accel::Choice, exec::Program, results::Machine, setup::VirtmeNg};
 
@@ -54,6 +54,14 @@ pub fn here() -> Machine {
         compiler: first_line("gcc"),
         ..Machine::default()
     }
+}
+
+/// The time by this machine's clock: seconds since the epoch, UTC; 0 if it says that
+/// it is before that.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
 }
 
 /// CPUs that this process may use.

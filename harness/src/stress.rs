@@ -49,6 +49,7 @@ pub fn stress(request: &cli::Stress) -> Result<u8> {
 pub fn collect(session: &Session, request: &cli::Stress) -> Result<results::Results> {
     let one = &request.one;
     let start = std::time::Instant::now();
+    let started = machine::now();
     let vng = session.virtme_ng()?;
     let guest = Guest::build(&session.project, one.common.offline, &session.progress)?;
     let words: Vec<String> = ["stress", "--seed"]
@@ -106,9 +107,7 @@ pub fn collect(session: &Session, request: &cli::Stress) -> Result<results::Resu
     Ok(results::Results {
         version: results::VERSION,
         harness: env!("CARGO_PKG_VERSION").to_owned(),
-        started: std::time::SystemTime::now()
-            .duration_since(std::time::SystemTime::UNIX_EPOCH)?
-            .as_secs(),
+        started,
         seconds: start.elapsed().as_secs_f64(),
         command: std::env::args().collect(),
         rev: None,

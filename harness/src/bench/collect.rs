@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use anyhow::Result;
@@ -102,9 +102,7 @@ pub(super) fn collect(
     mut keep: impl FnMut(&Bench) -> Result<()>,
 ) -> Result<Bench> {
     let start = Instant::now();
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs();
+    let started = machine::now();
     let (arms, asked) = asked(request);
     let profiled = profiled(request);
     let trees = session.trees(&request.source)?;

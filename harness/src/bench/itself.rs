@@ -3,11 +3,7 @@
 //! virtme-ng's own command takes to build and boot the same sources, in the
 //! same run, on the same machine. Only what is measured is printed.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Instant, SystemTime},
-};
+use std::{fs, path::Path, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use protocol::Arm;
@@ -86,9 +82,7 @@ pub(super) fn itself(session: &Session, request: &cli::Bench) -> Result<u8> {
         _ => return Err(request!("`bench --self` takes one base")),
     };
     let start = Instant::now();
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs();
+    let started = machine::now();
     session
         .cache
         .need_space(SPACE, "building virtme-ng's kernel")?;

@@ -8,10 +8,7 @@
 //! transaction, so that all flows are at work at once, and what they were not is
 //! no figure.
 
-use std::{
-    path::Path,
-    time::{Instant, SystemTime},
-};
+use std::{path::Path, time::Instant};
 
 use anyhow::{Context, Result};
 use protocol::Arm;
@@ -93,9 +90,7 @@ pub(super) struct Boot {
 /// so it is good unless nothing could be told.
 pub(super) fn load(session: &Session, request: &cli::Bench) -> Result<u8> {
     let start = Instant::now();
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs();
+    let started = machine::now();
     let vng = session.virtme_ng()?;
     let guest = Guest::build(&session.project, session.common.offline, &session.progress)?;
     let arms: Vec<Arm> = if request.arms.is_empty() {

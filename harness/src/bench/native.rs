@@ -9,7 +9,7 @@ use std::{
     fmt::Write,
     fs::{self, File},
     path::Path,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -112,9 +112,7 @@ pub(super) fn native(
     hypervisor: Option<String>,
 ) -> Result<u8> {
     let start = Instant::now();
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs();
+    let started = machine::now();
     let guest = Guest::build(&session.project, session.common.offline, &session.progress)?;
     let step = session.progress.begin("bench", "native");
     let (kernel, points) = measure(&guest)?;

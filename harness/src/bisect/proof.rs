@@ -15,7 +15,7 @@ use crate::{
     cache::Cache,
     cli::{AccelFlag, BisectProof},
     exec::{POLL, Program, Running},
-    fail, interrupt,
+    fail, interrupt, machine,
     progress::seconds,
 };
 
@@ -144,7 +144,7 @@ impl Bench {
     /// what it printed.
     pub(super) fn finish(&self, program: &Program) -> Result<(State, Option<i32>, String)> {
         let out = tempfile::NamedTempFile::new().context("making a temporary file")?;
-        let since = now();
+        let since = machine::now();
         let mut running = program.spawn(out.reopen()?.into(), Stdio::inherit())?;
         let status = wait(&mut running)?;
         let said = fs::read_to_string(out.path()).context("reading what bisect printed")?;
@@ -197,12 +197,6 @@ pub(super) fn wait(running: &mut Running) -> Result<std::process::ExitStatus> {
 /// This program, also after a build has replaced its file.
 fn itself() -> String {
     format!("/proc/{}/exe", std::process::id())
-}
-
-pub(super) fn now() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
 }
 
 /// How many processes wanted a CPU in the last minute.

@@ -16,7 +16,7 @@ use super::{
     search::Answer,
     sight::Boot,
 };
-use crate::request;
+use crate::{machine, request};
 
 /// Changed whenever a reader of one version would misread the other.
 pub const VERSION: u32 = 1;
@@ -126,12 +126,9 @@ pub struct Known {
 impl State {
     /// A bisection that begins now.
     pub fn new(asked: Asked) -> Self {
-        let started = std::time::SystemTime::now()
-            .duration_since(std::time::SystemTime::UNIX_EPOCH)
-            .map_or(0, |d| d.as_secs());
         Self {
             version: VERSION,
-            started,
+            started: machine::now(),
             seconds: 0.0,
             good: asked.good.clone(),
             question: None,

@@ -16,12 +16,12 @@ use nix::{
 
 use super::{
     command::latest,
-    proof::{Bench, log2, now, wait},
+    proof::{Bench, log2, wait},
     state::{End, State},
 };
 use crate::{
     exec::{POLL, Program, describe},
-    fail, interrupt,
+    fail, interrupt, machine,
     project::Project,
     session::DEFAULT_BASE,
 };
@@ -79,7 +79,7 @@ pub(super) const TRIALS: [Trial; 8] = [
 /// a machine that goes down. What was seen before must be what is gone on with.
 fn by_case(bench: &Bench) -> Result<String> {
     let begin = bench.bisect(&["--good", &bench.good, "--bad", &bench.bad, "--case", CASE]);
-    let since = now();
+    let since = machine::now();
     let first = cut_off(bench, &begin, since, 1, true)?;
     let resume = bench.harness("bisect").arg("--resume");
     let second = cut_off(bench, &resume, since, first.starts() + 2, false)?;

@@ -8,7 +8,7 @@ mod consoles;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -84,9 +84,7 @@ pub fn collect(session: &Session, request: &Verify) -> Result<Results> {
 /// could not.
 fn gather(session: &Session, request: &Verify) -> Result<(Results, Option<anyhow::Error>)> {
     let start = Instant::now();
-    let started = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)?
-        .as_secs();
+    let started = machine::now();
     let flavors = if request.flavors.is_empty() {
         vec!["default".to_owned()]
     } else {
